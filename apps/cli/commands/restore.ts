@@ -1,0 +1,68 @@
+import { resolve } from 'node:path';
+import { findBackup, findBackupAt } from '../../../libs/embedded/find-backup.ts';
+import { readingKeys } from '../../../libs/embedded/reading-keys.ts';
+import { identify, storeFolder } from '../../../libs/embedded/backup.ts';
+import { TmError } from '../../../libs/model/errors.ts';
+import { fromSlashes, joinPath, pathToDisplay, pathToJson } from '../../../libs/model/tree-path.ts';
+import { restore as runRestore } from '../../../libs/restore/restore.ts';
+import { type Context, withEngine } from '../context.ts';
+import { formatBytes } from '../output.ts';
+
+interface Options {
+  readonly to?: string;
+  readonly inPlace?: boolean;
+  readonly at?: string;
+  readonly delete?: boolean;
+  readonly dryRun?: boolean;
+}
+
+export async function restore(context: Context, args: string[], options: Options): Promise<number> {
+  const { output, settings, signal } = context;
+  if ((options.to === undefined) === (options.inPlace === undefined)) throw new TmError('TM1001', 'give either --to TARGET or --in-place');
+  const [label, ...paths] = options.at === undefined ? args : ['', ...args];
+  if (label === undefined) throw new TmError('TM1001', 'give a LABEL (or `latest`), or --at TIME');
+  const started = performance.now();
+  return withEngine(context, false, async (engine) => {
+    const { backup, source } =
+      options.at === undefined ? await findBackup(engine, label, settings.source) : await findBackupAt(engine, options.at, settings.source);
+    const folder = storeFolder(engine);
+    const forbidden = [identify(engine.home.path), folder === undefined ? undefined : identify(folder)].filter((one) => one !== undefined);
+    const result = await runRestore(
+      {
+        sourceId: source.id,
+        seq: backup.seq,
+        domain: source.domain,
+        paths: paths.map((path) => fromSlashes(path)),
+        target: options.inPlace ? source.root : resolve(options.to!),
+        inPlace: options.inPlace === true,
+        delete: options.delete === true,
+        dryRun: options.dryRun === true,
+        threads: settings.threads,
+        spoolDir: engine.home.spool,
+        forbidden,
+        onProblem: ({ code, dir, name, message }) => output.problem(code, dir, name, message),
+        onProgress: ({ files, bytes }) =>
+          output.progress(
+            () => ({ files, bytes }),
+            () => `${files} files, ${formatBytes(bytes)}`,
+          ),
+        ...(options.dryRun
+          ? {
+              onChange: ({ op, dir, name }) => {
+                const path = joinPath(dir, name);
+                output.line({ type: 'change', op, path: pathToJson(path) }, () => `${op}  ${pathToDisplay(path)}`);
+              },
+            }
+          : {}),
+        signal,
+      },
+      { registry: engine.registry, store: engine.store, keys: await readingKeys(engine) },
+    );
+    const seconds = Number(((performance.now() - started) / 1000).toFixed(3));
+    output.line({ type: 'summary', label: backup.label, ...result, seconds }, () => {
+      const { files, bytes, unchanged, deleted, problems } = result;
+      return `Restored ${backup.label}: ${files} files, ${formatBytes(bytes)}; ${unchanged} were as they should be, ${deleted} deleted, ${problems} problems, ${seconds} s`;
+    });
+    return result.problems > 0 ? 3 : 0;
+  });
+}

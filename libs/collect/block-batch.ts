@@ -1,0 +1,72 @@
+import { type BlockKind, BlockKind as Kind, type FrameBlock, type SealedFrame } from '../blocks/intake.ts';
+import type { FrameSealer } from '../blocks/frame.ts';
+import type { KeyedHasher } from '../model/digests.ts';
+
+/** Plaintext that small blocks share a frame up to. */
+const FRAME_BYTES = 1024 * 1024;
+const NONE = Buffer.alloc(0);
+
+interface Held extends FrameBlock {
+  readonly bytes: Buffer;
+}
+
+/** Asks which blocks are missing and hands over the frames of those; both wait for the other side. */
+export interface BlockSink {
+  missing(ids: Buffer): Promise<Uint8Array>;
+  frames(frames: readonly SealedFrame[]): Promise<void>;
+}
+
+/**
+ * Blocks found but not yet asked for. They are views of the lane's memory, which must not be written over until
+ * `flush` has resolved.
+ */
+export class BlockBatch {
+  readonly #sink: BlockSink;
+  readonly #sealer: FrameSealer;
+  readonly #ids: KeyedHasher;
+  #held: Held[] = [];
+
+  constructor(sink: BlockSink, sealer: FrameSealer, ids: KeyedHasher) {
+    this.#sink = sink;
+    this.#sealer = sealer;
+    this.#ids = ids;
+  }
+
+  add(bytes: Buffer, kind: BlockKind = Kind.data, children: Buffer = NONE): Buffer {
+    const id = this.#ids.digest(bytes);
+    this.#held.push({ id, length: bytes.length, kind, children, bytes });
+    return id;
+  }
+
+  async flush(): Promise<void> {
+    if (this.#held.length === 0) return;
+    const held = this.#held;
+    this.#held = [];
+    const missing = await this.#sink.missing(Buffer.concat(held.map((block) => block.id)));
+    const wanted = new Map<string, Held>();
+    held.forEach((block, i) => {
+      if (missing[i]) wanted.set(block.id.toString('latin1'), block);
+    });
+    if (wanted.size === 0) return;
+    await this.#sink.frames(this.#seal([...wanted.values()]));
+  }
+
+  /** Neighbours share a frame; a block over a frame's measure has one of its own. */
+  #seal(blocks: readonly Held[]): SealedFrame[] {
+    const frames: SealedFrame[] = [];
+    let group: Held[] = [];
+    let bytes = 0;
+    const close = () => {
+      if (group.length > 0) frames.push(this.#sealer.seal(group));
+      group = [];
+      bytes = 0;
+    };
+    for (const block of blocks) {
+      if (bytes + block.length > FRAME_BYTES) close();
+      group.push(block);
+      bytes += block.length;
+    }
+    close();
+    return frames;
+  }
+}

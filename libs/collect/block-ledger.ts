@@ -1,0 +1,75 @@
+import type { BlockIntake, SealedFrame } from '../blocks/intake.ts';
+
+/**
+ * Keeps which blocks are on their way, so that two tasks that find one block send it once, and knows for each task
+ * what has to be durable before its change events may name its blocks (1-architecture, promise 2).
+ */
+export class BlockLedger {
+  readonly #intake: BlockIntake;
+  /** Id → settles when the block is durable. Entries go as soon as it is. */
+  readonly #onTheWay = new Map<string, PromiseWithResolvers<void>>();
+  readonly #waitsFor = new Map<number, Set<Promise<void>>>();
+  newBytes = 0;
+  storedBytes = 0;
+
+  constructor(intake: BlockIntake) {
+    this.#intake = intake;
+  }
+
+  #depend(task: number, durable: Promise<void>): void {
+    const set = this.#waitsFor.get(task) ?? new Set();
+    set.add(durable);
+    this.#waitsFor.set(task, set);
+  }
+
+  /** Which of the ids the task has to send. */
+  async missing(task: number, ids: Buffer): Promise<Uint8Array> {
+    const missing = await this.#intake.missing(ids);
+    for (let i = 0; i < missing.length; i++) {
+      if (!missing[i]) continue;
+      const id = ids.toString('latin1', i * 32, i * 32 + 32);
+      const other = this.#onTheWay.get(id);
+      if (other) {
+        this.#depend(task, other.promise);
+        missing[i] = 0;
+      } else {
+        const mine = Promise.withResolvers<void>();
+        mine.promise.catch(() => {});
+        this.#onTheWay.set(id, mine);
+      }
+    }
+    return missing;
+  }
+
+  /** Resolves when more may be sent. */
+  frames(task: number, frames: readonly SealedFrame[]): Promise<void> {
+    const ids: string[] = [];
+    for (const frame of frames) {
+      this.newBytes += frame.plainLength;
+      this.storedBytes += frame.bytes.length;
+      for (const block of frame.blocks) ids.push(block.id.toString('latin1'));
+    }
+    const { accepted, durable } = this.#intake.put(frames);
+    this.#depend(task, durable);
+    durable.then(
+      () => this.#settle(ids, (one) => one.resolve()),
+      (error) => this.#settle(ids, (one) => one.reject(error)),
+    );
+    return accepted;
+  }
+
+  #settle(ids: readonly string[], how: (one: PromiseWithResolvers<void>) => void): void {
+    for (const id of ids) {
+      const one = this.#onTheWay.get(id);
+      if (one) how(one);
+      this.#onTheWay.delete(id);
+    }
+  }
+
+  /** Resolves when all blocks that the task's entries name are durable; the task is forgotten then. */
+  async durable(task: number): Promise<void> {
+    const waits = this.#waitsFor.get(task);
+    this.#waitsFor.delete(task);
+    if (waits) await Promise.all(waits);
+  }
+}

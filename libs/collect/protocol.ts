@@ -1,0 +1,66 @@
+import type { SealedFrame } from '../blocks/intake.ts';
+
+/** What a worker is made with. Buffers are copies: keys reach a worker once. */
+export interface WorkerSetup {
+  readonly domainId: string;
+  readonly dedupKey: Uint8Array;
+  readonly digestKey: Uint8Array;
+  readonly sourceKey: Uint8Array;
+  readonly gearSeed: Uint8Array;
+  readonly dataKey: { readonly id: Uint8Array; readonly key: Uint8Array; readonly firstFrameNo: number; readonly endFrameNo: number };
+  /** Device of the root, whose files' link groups do not depend on its number (it may change at a reboot). */
+  readonly rootDev: bigint;
+  readonly startedAtNs: bigint;
+  readonly granularityNs: bigint;
+}
+
+/** Entries to read: `stat` is the raw statx record that the walk saw. */
+export interface Task {
+  readonly id: number;
+  readonly groups: readonly {
+    readonly dirFd: number;
+    readonly dir: Uint8Array;
+    readonly items: readonly { readonly name: Uint8Array; readonly stat: Uint8Array }[];
+  }[];
+}
+
+/** How reading an entry ended; in the order of the task's items. */
+export const Outcome = {
+  /** Recorded; the state may be trusted at the next scan. */
+  read: 0,
+  /** Recorded, and to be read again next time (it changed meanwhile, or its times are too young to trust). */
+  untrusted: 1,
+  /** It vanished after the walk saw it. */
+  vanished: 2,
+  /** It could not be read; nothing recorded. */
+  failed: 3,
+} as const;
+
+/** An entry that could not be read, or is flagged. `item`: its index in the task. */
+export interface ItemProblem {
+  readonly item: number;
+  readonly code: number;
+  readonly message: string;
+}
+
+export interface TaskResult {
+  readonly id: number;
+  /** RecordWriter bodies of at most about 450 KiB, and their counts. */
+  readonly bodies: readonly { readonly bytes: Uint8Array; readonly count: number }[];
+  /** One Outcome byte and one entry hash (32 bytes) for each item. */
+  readonly outcomes: Uint8Array;
+  readonly hashes: Uint8Array;
+  readonly problems: readonly ItemProblem[];
+  /** Bytes of content read. */
+  readonly bytesRead: number;
+}
+
+export type FromWorker =
+  | { readonly type: 'ask'; readonly lane: number; readonly task: number; readonly ids: Uint8Array }
+  | { readonly type: 'frames'; readonly lane: number; readonly task: number; readonly frames: readonly SealedFrame[] }
+  | { readonly type: 'result'; readonly lane: number; readonly result: TaskResult }
+  | { readonly type: 'error'; readonly message: string; readonly code: string | undefined };
+
+export type ToWorker =
+  | { readonly type: 'task'; readonly task: Task }
+  | { readonly type: 'answer'; readonly lane: number; readonly missing: Uint8Array | undefined };

@@ -1,0 +1,209 @@
+import { realpath, stat } from 'node:fs/promises';
+import { randomBytes } from 'node:crypto';
+import { DeltaCalculator, type BackupContext } from '../calculate/delta-calculator.ts';
+import { Collector, type CollectProblem } from '../collect/collector.ts';
+import type { WorkerSetup } from '../collect/protocol.ts';
+import { Committer } from '../commit/committer.ts';
+import { DeltaApplier } from '../commit/delta-applier.ts';
+import { PackIntake } from '../commit/pack-intake.ts';
+import type { BackupInfo } from '../model/backup.ts';
+import { TmError } from '../model/errors.ts';
+import type { BackupKind } from '../model/label.ts';
+import { close, fstat, open, O_DIRECTORY, O_NOFOLLOW, O_RDONLY, Stat } from '../posix/index.ts';
+import type { OpenedBackup, SourceRow } from '../registry/port.ts';
+import { InProcessTransport } from '../transport/in-process.ts';
+import { BlockKind } from '../blocks/intake.ts';
+import { gearSeedOf } from '../blocks/keys.ts';
+import { openScan, type OpenScan } from './open-scan.ts';
+import { type Engine, newId } from './engine.ts';
+import { publishOutbox } from './outbox.ts';
+
+export interface BackupRequest {
+  readonly dir: string;
+  readonly kind: BackupKind | undefined;
+  readonly tags: Readonly<Record<string, string>>;
+  readonly excludes: readonly string[];
+  readonly oneFileSystem: boolean;
+  readonly acceptRoot: boolean;
+  readonly threads: number;
+  readonly onProblem: (problem: CollectProblem) => void;
+  readonly onProgress: (progress: { files: number; bytes: number; newBytes: number }) => void;
+  readonly signal: AbortSignal;
+}
+
+const PACK_BYTES = 24 * 1024 * 1024;
+/** Times younger than this are not trusted: the coarsest clock tick of kernels in use. */
+export const CLOCK_GRANULARITY_NS = 10_000_000n;
+
+/** One backup of one folder: opens the slot, runs the stages over the in-process transport, and ends it one way or the other. */
+export async function backup(engine: Engine, request: BackupRequest): Promise<BackupInfo> {
+  const root = await checkedRoot(engine, request.dir);
+  const source = await ensureSource(engine, root);
+  const kind = request.kind ?? (source.baseline > 0 ? 'differential' : 'full');
+  if (kind === 'differential' && source.baseline === 0) {
+    throw new TmError('TM1001', 'there is no full backup of this folder yet; leave --differential out');
+  }
+  const { registry } = engine;
+  const opened = await registry.journal.withStoreLock('shared', () =>
+    registry.backups.open({ sourceId: source.id, kind, tags: request.tags }, new Date()),
+  );
+  let scan: OpenScan | undefined;
+  try {
+    scan = await openScan(engine, opened, root, request);
+    const info = await runStages(engine, opened, scan, request);
+    scan.state.commit();
+    await publishOutbox(engine);
+    return info;
+  } catch (error) {
+    scan?.state.abandon();
+    const code = error instanceof TmError ? error.code : 'TM1099';
+    await failUnlessCommitted(engine, opened, code);
+    throw error;
+  } finally {
+    scan?.close();
+  }
+}
+
+/** A backup that reached `committing` is settled by what the journal holds, at the next start. */
+async function failUnlessCommitted(engine: Engine, { backup: { id, label } }: OpenedBackup, code: string): Promise<void> {
+  const now = await engine.registry.backups.get(id);
+  if (!now || now.state === 'committing' || now.state === 'committed') return;
+  await engine.registry.backups.fail(id, code, [{ type: 'backup.failed', data: { backupId: id, label, code } }]);
+}
+
+/** The canonical path, with one clear error for everything that can be wrong with it. */
+async function checkedRoot(engine: Engine, dir: string): Promise<Buffer> {
+  let root: Buffer;
+  try {
+    root = await realpath(Buffer.from(dir), { encoding: 'buffer' });
+    if (!(await stat(root)).isDirectory()) throw new TmError('TM1103', dir, { path: dir });
+  } catch (error) {
+    if (error instanceof TmError) throw error;
+    const { code } = error as NodeJS.ErrnoException;
+    throw new TmError(code === 'ENOENT' ? 'TM1101' : 'TM1102', `${dir} (${code})`, { path: dir, cause: error });
+  }
+  for (const own of [engine.home.path, storeFolder(engine)]) {
+    const folder = own && (await realpath(Buffer.from(own), { encoding: 'buffer' }).catch(() => undefined));
+    if (folder && isBelow(root, folder)) throw new TmError('TM1104', `${dir} is below ${folder}`, { path: dir });
+  }
+  return root;
+}
+
+const isBelow = (path: Buffer, folder: Buffer): boolean =>
+  path.equals(folder) || Buffer.concat([path, Buffer.from('/')]).indexOf(Buffer.concat([folder, Buffer.from('/')])) === 0;
+
+/** The folder of a file:// store. */
+export function storeFolder(engine: Engine): string | undefined {
+  return engine.store.url.startsWith('file:') ? decodeURIComponent(new URL(engine.store.url).pathname) : undefined;
+}
+
+async function ensureSource(engine: Engine, root: Buffer): Promise<SourceRow> {
+  const { registry, home, domain } = engine;
+  const known = (await registry.backups.sources()).find((one) => one.agent === home.agent && one.root.equals(root));
+  if (known) return known;
+  const [uid, key] = [newId(), randomBytes(32)];
+  const secret = { root: root.toString('base64'), agent: home.agent, key: key.toString('base64') };
+  const sealed = await engine.seal(Buffer.from(JSON.stringify(secret)), BlockKind.run);
+  let source: SourceRow | undefined;
+  await engine.decide([{ kind: 'source', uid, domain: domain.id, sealed: 0 }], [sealed.bytes], async (head) => {
+    source = await registry.backups.ensureSource({ uid, agent: home.agent, root, key, domain: domain.id });
+    await registry.journal.setHead(head);
+  });
+  return source!;
+}
+
+/** Wires agent, calculator and writer together for this backup and waits for the commit. */
+async function runStages(engine: Engine, opened: OpenedBackup, scan: OpenScan, request: BackupRequest): Promise<BackupInfo> {
+  const { registry } = engine;
+  const abort = new AbortController();
+  const committed = Promise.withResolvers<void>();
+  committed.promise.catch(() => {});
+  const stop = (error: unknown) => {
+    committed.reject(error);
+    abort.abort();
+  };
+  const transport = new InProcessTransport({ onPoison: async (_topic, _message, error) => stop(error) });
+  const intake = new PackIntake({
+    domainId: engine.domain.id,
+    blocks: registry.blocks,
+    store: engine.store,
+    wrappedKey: () => engine.dataKey.wrapped(),
+    packBytes: PACK_BYTES,
+  });
+  const context: BackupContext = { backup: opened.backup, source: opened.source };
+  const calculator = new DeltaCalculator(registry.entries, async () => context);
+  const committer = new Committer({
+    registry,
+    intake,
+    seal: engine.seal,
+    journal: () => engine.journal(),
+    writer: engine.home.writer,
+    now: () => new Date(),
+  });
+  const applier = new DeltaApplier(
+    registry,
+    async () => opened.source.domain,
+    async (backup, seal) => {
+      await committer.commit(backup, opened.source, seal);
+      committed.resolve();
+    },
+  );
+  transport.subscribe('change-events', async (messages) => {
+    for (const message of messages) await transport.publish('delta-sets', [await calculator.calculate(message)]);
+  });
+  transport.subscribe('delta-sets', (messages) => applier.apply(messages));
+  try {
+    const collector = new Collector({
+      scan: scan.scan,
+      state: scan.state,
+      intake,
+      transport,
+      workers: () => workerSetups(engine, opened, scan, request.threads),
+      opened,
+      now: () => new Date(),
+      onProblem: request.onProblem,
+      onProgress: request.onProgress,
+      onState: (stateDigest) => scan.finishState(opened, stateDigest),
+      signal: AbortSignal.any([request.signal, abort.signal]),
+    });
+    await collector.run().catch((error) => {
+      stop(error);
+    });
+    await committed.promise;
+  } finally {
+    await transport.close();
+  }
+  return (await registry.backups.get(opened.backup.id))!;
+}
+
+async function workerSetups(engine: Engine, opened: OpenedBackup, scan: OpenScan, threads: number): Promise<WorkerSetup[]> {
+  const { domain, dataKey } = engine;
+  const setups: WorkerSetup[] = [];
+  for (let i = 0; i < threads; i++) {
+    setups.push({
+      domainId: domain.id,
+      dedupKey: domain.dedupKey,
+      digestKey: domain.digestKey,
+      gearSeed: gearSeedOf(domain),
+      sourceKey: opened.source.key,
+      dataKey: await dataKey.range(),
+      rootDev: scan.rootDev,
+      startedAtNs: scan.startedAtNs,
+      granularityNs: CLOCK_GRANULARITY_NS,
+    });
+  }
+  return setups;
+}
+
+/** Device and inode of a folder, for what must never be part of a source. */
+export function identify(path: string): { devMajor: number; devMinor: number; ino: bigint } | undefined {
+  try {
+    const fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+    const of = new Stat();
+    fstat(fd, of);
+    close(fd);
+    return { devMajor: of.devMajor, devMinor: of.devMinor, ino: of.ino };
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,105 @@
+import { readFile } from 'node:fs/promises';
+import { type DomainKeys, type DomainSecret, generateIdentity, openIdentity, protectIdentity, recipientOf, unwrapDomain } from '../blocks/keys.ts';
+import { blake3 } from '../model/digests.ts';
+import { TmError } from '../model/errors.ts';
+import type { Store } from '../store/port.ts';
+import type { EngineConfig } from './engine.ts';
+import { type Home, readSecret, writeSecret } from './home.ts';
+
+type KeyConfig = Pick<EngineConfig, 'identityFile' | 'passphrase'>;
+
+/** What an agent keeps of its domain: it writes with it and can't read back. */
+interface DomainFile {
+  readonly version: 1;
+  readonly id: string;
+  readonly recipient: string;
+  readonly dedupKey: string;
+  readonly digestKey: string;
+}
+
+export const domainKeyName = (domain: string, generation: number, recipient: string): string =>
+  `keys/${domain}/${generation}/${blake3(Buffer.from(recipient)).toString('hex').slice(0, 32)}`;
+
+export async function saveDomain(home: Home, domain: DomainKeys): Promise<void> {
+  const file: DomainFile = {
+    version: 1,
+    id: domain.id,
+    recipient: domain.recipient,
+    dedupKey: domain.dedupKey.toString('base64'),
+    digestKey: domain.digestKey.toString('base64'),
+  };
+  await writeSecret(home.domainFile, JSON.stringify(file));
+}
+
+/** From the home; where the file is lost, from the store with the identity. */
+export async function loadDomain(home: Home, store: Store, config: KeyConfig): Promise<DomainKeys> {
+  try {
+    const file = JSON.parse((await readSecret(home.domainFile)).toString()) as DomainFile;
+    const { id, recipient } = file;
+    return { id, recipient, dedupKey: Buffer.from(file.dedupKey, 'base64'), digestKey: Buffer.from(file.digestKey, 'base64') };
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+    const { identity: _, ...domain } = await findDomainSecret(home, store, config);
+    await saveDomain(home, domain);
+    return domain;
+  }
+}
+
+/** The identity of --identity, else of the home. Throws TM1402 (missing), TM1403 (passphrase), TM1405 (open to others). */
+export async function readIdentity(home: Home, config: KeyConfig): Promise<string> {
+  const file = config.identityFile ?? home.identityFile;
+  try {
+    return await openIdentity(config.identityFile ? await readFile(file) : await readSecret(file), config.passphrase);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') throw new TmError('TM1402', file);
+    throw error;
+  }
+}
+
+/** Makes the identity of a new home, or takes the one that is given or there already. */
+export async function ensureIdentity(home: Home, config: KeyConfig): Promise<{ identity: string; made: boolean }> {
+  try {
+    const identity = await readIdentity(home, config);
+    return { identity, made: false };
+  } catch (error) {
+    if (!(error instanceof TmError && error.code === 'TM1402') || config.identityFile) throw error;
+  }
+  const identity = await generateIdentity();
+  const content = config.passphrase ? await protectIdentity(identity, config.passphrase) : `${identity}\n`;
+  await writeSecret(home.identityFile, content);
+  return { identity, made: true };
+}
+
+async function readKeyObject(store: Store, name: string): Promise<Buffer> {
+  try {
+    return await store.read(name);
+  } catch (error) {
+    if (error instanceof TmError && error.code === 'TM1205') throw new TmError('TM1404', `${name} is missing`, { cause: error });
+    throw error;
+  }
+}
+
+/** The domain's private key. Throws TM1401 where the identity opens none of its key objects. */
+export async function openDomainSecret(home: Home, store: Store, domain: string, config: KeyConfig): Promise<DomainSecret> {
+  const identity = await readIdentity(home, config);
+  const name = domainKeyName(domain, 1, await recipientOf(identity));
+  if (await store.stat(name)) return unwrapDomain(await readKeyObject(store, name), identity);
+  for await (const other of store.list(`keys/${domain}/`)) {
+    throw new TmError('TM1401', `it is not the one that ${other.name} was made for`);
+  }
+  throw new TmError('TM1404', `${name} is missing`);
+}
+
+/** As above, for a home that does not know its domain: the first domain that the identity opens. */
+export async function findDomainSecret(home: Home, store: Store, config: KeyConfig): Promise<DomainSecret> {
+  const identity = await readIdentity(home, config);
+  const own = domainKeyName('x', 1, await recipientOf(identity)).slice('keys/x/'.length);
+  let others = 0;
+  for await (const { name } of store.list('keys/')) {
+    if (name.startsWith('keys/data/')) continue;
+    others++;
+    if (name.endsWith(`/${own}`)) return unwrapDomain(await readKeyObject(store, name), identity);
+  }
+  if (others > 0) throw new TmError('TM1401', 'none of the key objects in the store was made for it');
+  throw new TmError('TM1404', 'the store has no key objects');
+}

@@ -1,0 +1,274 @@
+import type { Seal } from '../contracts/messages.ts';
+import type { BlockLocation } from '../blocks/intake.ts';
+import type { BackupCounts, BackupInfo, Epoch } from '../model/backup.ts';
+import type { BackupKind } from '../model/label.ts';
+import type { RecordOp } from '../model/records.ts';
+import type { TreePath } from '../model/tree-path.ts';
+
+/** The store that this registry knows and owns, and where it stands in the journal. */
+export interface StoreRow {
+  readonly storeId: string;
+  readonly registryId: string;
+  readonly ownerGeneration: number;
+}
+
+/** How far a writer's journal was taken in: its newest object's number and chain digest. */
+export interface JournalHead {
+  readonly writer: string;
+  readonly number: number;
+  readonly chain: Buffer;
+}
+
+export interface SourceRow {
+  readonly id: number;
+  readonly uid: string;
+  /** Name of the agent (host) and absolute path of the root on it, raw bytes. */
+  readonly agent: string;
+  readonly root: Buffer;
+  /** Key of entry hashes, 32 bytes. */
+  readonly key: Buffer;
+  readonly domain: string;
+  readonly epoch: Epoch;
+  /** Source seq of the newest committed backup, and of the last committed full; 0 for none. */
+  readonly head: number;
+  readonly baseline: number;
+  /** What the root looked like at the last backup (ctime etc. do not belong here): JSON of the agent, opaque. */
+  readonly rootHint: string | undefined;
+}
+
+export interface OpenRequest {
+  readonly sourceId: number;
+  readonly kind: BackupKind;
+  readonly tags: Readonly<Record<string, string>>;
+}
+
+export interface OpenedBackup {
+  readonly backup: BackupInfo;
+  readonly source: SourceRow;
+  /** State digest of the base; zeros when there is none. */
+  readonly baseDigest: Buffer;
+}
+
+/** A frame or an inline piece of a journal object that holds a part of a run; see docs/formats.md, "Runs". */
+export interface RunRef {
+  /** The run holds the newest version of each path with fromSeq < seq <= toSeq. */
+  readonly fromSeq: number;
+  readonly toSeq: number;
+  /** Number of records. */
+  readonly records: number;
+  /** Where it lies: blocks of kind run, in order, or inline in a journal object (writer/number of section). */
+  readonly parts: readonly RunPart[];
+}
+
+export type RunPart =
+  | { readonly in: 'pack'; readonly pack: string; readonly frameOffset: number; readonly frameLength: number }
+  | { readonly in: 'journal'; readonly writer: string; readonly number: number; readonly section: number };
+
+/** A version of an entry as the registry holds it. `hash`, `state` and `hints` are empty for a tombstone (gone). */
+export interface EntryVersion {
+  readonly dir: TreePath;
+  readonly name: Buffer;
+  readonly seq: number;
+  readonly op: RecordOp;
+  readonly hash: Buffer;
+  readonly state: Buffer;
+  readonly hints: Buffer;
+}
+
+export interface EntryKey {
+  readonly dir: TreePath;
+  readonly name: Buffer;
+}
+
+/** One applied segment: what `applySegments` writes for it. */
+export interface AppliedSegment {
+  readonly shard: number;
+  readonly batchNo: number;
+  readonly batchCount: number;
+  readonly batchDigest: Buffer;
+  readonly added: Buffer;
+  readonly removed: Buffer;
+  readonly counts: { added: number; changed: number; metadata: number; deleted: number; equal: number; kept: number };
+  /** Records in RecordWriter's form with their hashes, as in a DeltaSegment. */
+  readonly body: Buffer;
+  readonly hashes: Buffer;
+  readonly asBaseline: Buffer;
+}
+
+/** What the pieces of a backup add up to. */
+export interface PieceTotals {
+  /** Pieces applied of each shard, from shard 0. */
+  readonly batches: readonly number[];
+  readonly batchDigest: Buffer;
+  readonly added: Buffer;
+  readonly removed: Buffer;
+  readonly counts: { added: number; changed: number; metadata: number; deleted: number; equal: number; kept: number };
+}
+
+export interface CommitRequest {
+  readonly backupId: string;
+  readonly epoch: Epoch;
+  readonly stateDigest: Buffer;
+  readonly counts: BackupCounts;
+  readonly readFrom: Date;
+  readonly readTo: Date;
+  readonly runs: readonly RunRef[];
+  readonly journal: JournalHead;
+  readonly committedAt: Date;
+  readonly rootHint: string | undefined;
+  /** Bodies of the events (contracts: CommitMessage without id and number, which the outbox gives). */
+  readonly events: readonly { readonly type: string; readonly data: Readonly<Record<string, string | number | null>> }[];
+}
+
+export interface ProblemRow {
+  readonly dir: TreePath;
+  readonly name: Buffer;
+  readonly code: number;
+}
+
+export interface BlockRow extends BlockLocation {
+  readonly id: Buffer;
+  readonly kind: number;
+  readonly children: Buffer;
+}
+
+/** Slots, backups and their states (1-architecture, "States" and "One slot per source"). */
+export interface BackupsTable {
+  /** The source's row, made when new with the given uid and key. */
+  ensureSource(source: { uid: string; agent: string; root: Buffer; key: Buffer; domain: string }): Promise<SourceRow>;
+  sources(): Promise<SourceRow[]>;
+  /**
+   * Takes the slot: allots the seq, hands out the next epoch counter, fixes base = head and the baseline, makes the
+   * label. An open backup of the source whose holder is gone is ended first (failed, its rows removed).
+   * Throws TM1501 while another process holds the source. The lock is a session advisory lock on a connection of
+   * its own that lives until `end`/`commit` or the process dies.
+   */
+  open(request: OpenRequest, now: Date): Promise<OpenedBackup>;
+  /** open → sealed; the seal is kept in the row. Idempotent. Throws TM1502 (fenced) or TM1507 (ended). */
+  seal(backupId: string, epoch: Epoch, seal: Seal): Promise<void>;
+  /** The seal as kept, undefined before it. */
+  sealOf(backupId: string): Promise<Seal | undefined>;
+  /** sealed → committing; names the journal object first, so that after a crash its existence decides. */
+  committing(backupId: string, epoch: Epoch, journal: { writer: string; number: number }): Promise<void>;
+  /** committing → committed in one transaction with outbox, head, baseline, journal head. Compare-and-set on (epoch, head = base). */
+  commit(request: CommitRequest): Promise<void>;
+  /** Ends a backup that is open, sealed or committing: removes its rows (entries, pieces, problems), frees the slot. Idempotent. */
+  fail(backupId: string, code: string, events: CommitRequest['events']): Promise<void>;
+  /** Backups left open, sealed or committing by processes that are gone (their advisory lock is free). */
+  abandoned(): Promise<(BackupInfo & { journal: { writer: string; number: number } | undefined })[]>;
+  /** Committed ones (and with `all` every one), oldest first. */
+  list(filter: { sourceId?: number; all?: boolean }): Promise<BackupInfo[]>;
+  get(backupId: string): Promise<BackupInfo | undefined>;
+  runsOf(sourceId: number, seq: number): Promise<RunRef[]>;
+  problems(sourceId: number, seq: number): Promise<ProblemRow[]>;
+  /** Takes the source's slot for its duration, like open: TM1501 when held. */
+  withSlot<T>(sourceId: number, work: () => Promise<T>): Promise<T>;
+  setTags(backupId: string, tags: Readonly<Record<string, string>>, journal: JournalHead): Promise<void>;
+  setPinned(backupId: string, pinned: boolean, journal: JournalHead): Promise<void>;
+  /** committed → expired, with the event; rows of entries go by `EntriesTable.dropUnseen`. */
+  expire(backupIds: readonly string[], journal: JournalHead, events: CommitRequest['events'], now: Date): Promise<void>;
+  /** Rebuild only: writes a row as it was. */
+  restoreSource(source: SourceRow, nextSeq: number): Promise<SourceRow>;
+  restoreBackup(backup: BackupInfo, runs: readonly RunRef[]): Promise<void>;
+}
+
+/** The entries of every backup. Every read names source and seq; readers ask only for committed seqs. */
+export interface EntriesTable {
+  /**
+   * One transaction: locks the backup's row FOR SHARE, checks that it is open or sealed with this epoch, inserts the
+   * pieces and, for those that were new, the entries and problems under the backup's seq. A piece that was applied
+   * before is skipped whole. Throws TM1502/TM1507.
+   */
+  apply(backup: BackupInfo, segments: readonly AppliedSegment[]): Promise<void>;
+  totals(backupId: string): Promise<PieceTotals>;
+  /** Newest version <= seq of each key: hash and state; undefined where there is none or it is gone. Same order. */
+  lookup(sourceId: number, seq: number, keys: readonly EntryKey[]): Promise<(EntryVersion | undefined)[]>;
+  /**
+   * What the tree holds as of seq, in order of (dir, name), the root first; `within`: that entry and what is below.
+   * `children`: only the entry and its direct children. Consume at once: a cursor is open meanwhile.
+   */
+  list(
+    sourceId: number,
+    seq: number,
+    options?: { readonly within?: TreePath; readonly depth?: 'children' | 'all' },
+  ): AsyncIterable<EntryVersion[]>;
+  /** Paths whose visible version differs between the two seqs, in order; undefined where absent. */
+  changes(
+    sourceId: number,
+    fromSeq: number,
+    toSeq: number,
+  ): AsyncIterable<{ key: EntryKey; before: EntryVersion | undefined; after: EntryVersion | undefined }[]>;
+  /** Newest version of each path with fromSeq < seq <= toSeq, tombstones included, in order: the records of a run. */
+  versions(sourceId: number, fromSeq: number, toSeq: number): AsyncIterable<EntryVersion[]>;
+  /** Current-first search by name (a glob is turned into a LIKE/regex over bytes by the caller's predicate). */
+  scanNames(sourceId: number, seq: number): AsyncIterable<EntryKey[]>;
+  /** Rebuild only: rows without a backup being open. */
+  insert(sourceId: number, versions: readonly EntryVersion[], problems: readonly (ProblemRow & { seq: number })[]): Promise<void>;
+  /** Deletes versions that none of the kept seqs sees; batches of short transactions. Gives how many went. */
+  dropUnseen(sourceId: number, keptSeqs: readonly number[]): Promise<number>;
+  /** States of all versions of all sources in a domain, for marking live blocks; any order. */
+  allStates(domain: string): AsyncIterable<Buffer[]>;
+}
+
+/** Blocks and packs of the domains. */
+export interface BlocksTable {
+  /** n ids of 32 bytes each; gives n bytes, 1 where present (and neither condemned nor damaged). One query per 1,000. */
+  present(domain: string, ids: Buffer): Promise<Uint8Array>;
+  /** Locations in the order asked; undefined where unknown. */
+  locate(domain: string, ids: readonly Buffer[]): Promise<(BlockRow | undefined)[]>;
+  /** A row (writing) before the object is put. */
+  beginPack(domain: string, pack: { id: Buffer; size: number }): Promise<void>;
+  /** writing → ready with its blocks, one transaction. A block that has a location keeps it. Idempotent. */
+  finishPack(domain: string, pack: { id: Buffer; size: number; keys: readonly Buffer[] }, blocks: readonly BlockRow[]): Promise<void>;
+  packs(domain: string): AsyncIterable<{ id: Buffer; size: number; state: 'writing' | 'ready' | 'condemned' }[]>;
+  /** Blocks of one pack by their first location, by frame and offset. */
+  blocksOf(domain: string, pack: Buffer): Promise<BlockRow[]>;
+  /** Live block ids are put in a temporary table batch by batch; gives packs in which no live block lies. */
+  unreferencedPacks(domain: string, live: AsyncIterable<readonly Buffer[]>, livePacks: readonly Buffer[]): Promise<{ id: Buffer; size: number; blocks: number }[]>;
+  condemn(domain: string, packs: readonly Buffer[]): Promise<void>;
+  /** Removes rows of a pack whose object is gone. */
+  forgetPack(domain: string, pack: Buffer): Promise<void>;
+  /** Marks blocks damaged: they count as missing and are put anew by the next backup that has them. */
+  markDamaged(domain: string, ids: readonly Buffer[]): Promise<void>;
+}
+
+export interface OutboxRow {
+  readonly id: number;
+  readonly sourceId: number;
+  readonly sourceUid: string;
+  readonly eventNo: number;
+  readonly type: string;
+  readonly time: Date;
+  readonly data: Readonly<Record<string, string | number | null>>;
+}
+
+/** Events that wait to be published, in event-number order per source; gapless. */
+export interface OutboxTable {
+  pending(limit: number): Promise<OutboxRow[]>;
+  published(ids: readonly number[]): Promise<void>;
+}
+
+export interface JournalTable {
+  store(): Promise<StoreRow | undefined>;
+  setStore(row: StoreRow): Promise<void>;
+  heads(): Promise<JournalHead[]>;
+  setHead(head: JournalHead): Promise<void>;
+  /** Runs `work` while holding the lock under which a writer's journal numbers are allotted. */
+  withWriter<T>(writer: string, work: () => Promise<T>): Promise<T>;
+  /** The store's advisory lock: shared for opening and committing, exclusive for condemning and collecting. */
+  withStoreLock<T>(mode: 'shared' | 'exclusive', work: () => Promise<T>): Promise<T>;
+}
+
+/** The baseline registry: all tables of one Postgres database. */
+export interface Registry {
+  readonly backups: BackupsTable;
+  readonly entries: EntriesTable;
+  readonly blocks: BlocksTable;
+  readonly outbox: OutboxTable;
+  readonly journal: JournalTable;
+  /** True when no source, backup or block is known. */
+  isEmpty(): Promise<boolean>;
+  /** Removes everything (rebuild over an old registry). */
+  clear(): Promise<void>;
+  close(): Promise<void>;
+}

@@ -1,0 +1,79 @@
+import type { PoolClient } from 'pg';
+import type { Seal } from '../../contracts/messages.ts';
+import type { BackupInfo, Epoch } from '../../model/backup.ts';
+import { TmError } from '../../model/errors.ts';
+import type { CommitRequest, SourceRow } from '../port.ts';
+
+// biome-ignore lint/suspicious/noExplicitAny: rows are what the query names
+type Row = any;
+
+export const backupOf = (row: Row): BackupInfo => ({
+  id: row.id,
+  sourceId: row.source,
+  seq: row.seq,
+  epoch: { generation: row.generation, counter: row.counter },
+  kind: row.kind,
+  label: row.label,
+  baselineSeq: row.baseline_seq,
+  baseSeq: row.base_seq,
+  state: row.state,
+  openedAt: row.opened_at,
+  committedAt: row.committed_at ?? undefined,
+  readFrom: row.read_from ?? undefined,
+  readTo: row.read_to ?? undefined,
+  stateDigest: row.state_digest ?? undefined,
+  counts: row.counts ?? undefined,
+  tags: row.tags,
+  pinned: row.pinned,
+  failure: row.failure ?? undefined,
+});
+
+export const sourceOf = (row: Row): SourceRow => ({
+  id: row.id,
+  uid: row.uid,
+  agent: row.agent,
+  root: row.root,
+  key: row.key,
+  domain: row.domain,
+  epoch: { generation: row.generation, counter: row.counter },
+  head: row.head,
+  baseline: row.baseline,
+  rootHint: row.root_hint ?? undefined,
+});
+
+export const sealToJson = ({ batchDigest, stateDigest, ...seal }: Seal): object => ({
+  ...seal,
+  batchDigest: batchDigest.toString('hex'),
+  stateDigest: stateDigest.toString('hex'),
+});
+
+export const sealFromJson = (json: Row): Seal => ({
+  ...json,
+  batchDigest: Buffer.from(json.batchDigest, 'hex'),
+  stateDigest: Buffer.from(json.stateDigest, 'hex'),
+});
+
+/** Locks the backup's row for the transaction and checks that it may still be written to (promise 4). */
+export async function lockOpen(client: PoolClient, backupId: string, epoch: Epoch, mode = 'for share'): Promise<Row> {
+  const { rows } = await client.query(`select * from backups where id = $1 ${mode}`, [backupId]);
+  const row = rows[0];
+  if (!row || !['open', 'sealed', 'committing'].includes(row.state)) throw new TmError('TM1507', backupId);
+  if (row.generation !== epoch.generation || row.counter !== epoch.counter) throw new TmError('TM1502', backupId);
+  return row;
+}
+
+/** Events of one source into the outbox, numbered without a gap under the lock of the source's row. */
+export async function addEvents(client: PoolClient, source: number, events: CommitRequest['events'], time: Date): Promise<void> {
+  for (const { type, data } of events) {
+    const { rows } = await client.query('update sources set next_event = next_event + 1 where id = $1 returning next_event - 1 as no', [source]);
+    await client.query('insert into outbox (source, event_no, type, time, data) values ($1, $2, $3, $4, $5)', [source, rows[0].no, type, time, data]);
+  }
+}
+
+export async function setHead(client: PoolClient, head: { writer: string; number: number; chain: Buffer }): Promise<void> {
+  await client.query(
+    `insert into journal_heads (writer, number, chain) values ($1, $2, $3)
+     on conflict (writer) do update set number = excluded.number, chain = excluded.chain where journal_heads.number < excluded.number`,
+    [head.writer, head.number, head.chain],
+  );
+}

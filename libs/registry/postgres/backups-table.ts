@@ -1,0 +1,229 @@
+import { randomUUID } from 'node:crypto';
+import type { PoolClient } from 'pg';
+import type { Seal } from '../../contracts/messages.ts';
+import type { BackupInfo, Epoch } from '../../model/backup.ts';
+import { TmError } from '../../model/errors.ts';
+import { freeLabel, makeLabel } from '../../model/label.ts';
+import type { BackupsTable, CommitRequest, JournalHead, OpenedBackup, OpenRequest, ProblemRow, RunRef, SourceRow } from '../port.ts';
+import { addEvents, backupOf, lockOpen, sealFromJson, sealToJson, setHead, sourceOf } from './backup-rows.ts';
+import type { Database } from './database.ts';
+import type { SlotLocks } from './slot-locks.ts';
+
+const ACTIVE = `('open', 'sealed', 'committing')`;
+
+export class PostgresBackups implements BackupsTable {
+  readonly #db: Database;
+  readonly #slots: SlotLocks;
+
+  constructor(db: Database, slots: SlotLocks) {
+    this.#db = db;
+    this.#slots = slots;
+  }
+
+  async ensureSource(source: { uid: string; agent: string; root: Buffer; key: Buffer; domain: string }): Promise<SourceRow> {
+    const { uid, agent, root, key, domain } = source;
+    await this.#db.query('insert into sources (uid, agent, root, key, domain) values ($1, $2, $3, $4, $5) on conflict do nothing', [uid, agent, root, key, domain]);
+    const { rows } = await this.#db.query('select * from sources where agent = $1 and root = $2', [agent, root]);
+    return sourceOf(rows[0]);
+  }
+
+  async sources(): Promise<SourceRow[]> {
+    return (await this.#db.query('select * from sources order by id')).rows.map(sourceOf);
+  }
+
+  async open({ sourceId, kind, tags }: OpenRequest, now: Date): Promise<OpenedBackup> {
+    await this.#slots.take(sourceId);
+    try {
+      await this.#endAbandoned(sourceId, now);
+      return await this.#db.transaction(async (client) => {
+        const { rows } = await client.query(
+          'update sources set next_seq = next_seq + 1, counter = counter + 1 where id = $1 returning *, next_seq - 1 as seq',
+          [sourceId],
+        );
+        const [source, seq] = [sourceOf(rows[0]), rows[0].seq as number];
+        if (kind === 'differential' && source.baseline === 0) throw new TmError('TM1303', 'a differential without a baseline');
+        const baselineSeq = kind === 'full' ? seq : source.baseline;
+        const label = await this.#label(client, sourceId, kind, now, baselineSeq);
+        const { rows: made } = await client.query(
+          `insert into backups (id, source, seq, generation, counter, kind, label, baseline_seq, base_seq, state, opened_at, tags)
+           values ($1, $2, $3, $4, $5, $6, $7, $8, $9, 'open', $10, $11) returning *`,
+          [randomUUID(), sourceId, seq, source.epoch.generation, source.epoch.counter, kind, label, baselineSeq, source.head, now, tags],
+        );
+        const base = await client.query('select state_digest from backups where source = $1 and seq = $2', [sourceId, source.head]);
+        return { backup: backupOf(made[0]), source, baseDigest: base.rows[0]?.state_digest ?? Buffer.alloc(32) };
+      });
+    } catch (error) {
+      await this.#slots.free(sourceId);
+      throw error;
+    }
+  }
+
+  /** With the slot in hand: what its last holder left open failed; what it was committing has to be settled first. */
+  async #endAbandoned(sourceId: number, now: Date): Promise<void> {
+    const { rows } = await this.#db.query(`select * from backups where source = $1 and state in ${ACTIVE}`, [sourceId]);
+    for (const row of rows) {
+      if (row.state === 'committing') throw new TmError('TM1504', `backup ${row.label} is being committed`);
+      await this.#end(row.id, 'TM1502', [{ type: 'backup.failed', data: { backupId: row.id, label: row.label, code: 'TM1502' } }], now);
+    }
+  }
+
+  async #label(client: PoolClient, sourceId: number, kind: OpenRequest['kind'], now: Date, baselineSeq: number): Promise<string> {
+    const { rows } = await client.query('select label, seq from backups where source = $1', [sourceId]);
+    const baseline = rows.find((row) => row.seq === baselineSeq)?.label as string | undefined;
+    const taken = new Set(rows.map((row) => row.label));
+    return freeLabel(makeLabel(kind, now, baseline), (label) => taken.has(label));
+  }
+
+  async seal(backupId: string, epoch: Epoch, seal: Seal): Promise<void> {
+    await this.#db.transaction(async (client) => {
+      await lockOpen(client, backupId, epoch, 'for update');
+      await client.query(`update backups set state = 'sealed', seal = $2 where id = $1 and state = 'open'`, [backupId, sealToJson(seal)]);
+    });
+  }
+
+  async sealOf(backupId: string): Promise<Seal | undefined> {
+    const { rows } = await this.#db.query('select seal from backups where id = $1', [backupId]);
+    return rows[0]?.seal ? sealFromJson(rows[0].seal) : undefined;
+  }
+
+  async committing(backupId: string, epoch: Epoch, journal: { writer: string; number: number }): Promise<void> {
+    await this.#db.transaction(async (client) => {
+      const row = await lockOpen(client, backupId, epoch, 'for update');
+      if (row.state === 'open') throw new TmError('TM1504', 'it is not sealed');
+      await client.query(`update backups set state = 'committing', journal_writer = $2, journal_number = $3 where id = $1`, [
+        backupId,
+        journal.writer,
+        journal.number,
+      ]);
+    });
+  }
+
+  async commit(request: CommitRequest): Promise<void> {
+    const source = await this.#db.transaction(async (client) => {
+      const row = await lockOpen(client, request.backupId, request.epoch, 'for update');
+      const { rowCount } = await client.query(
+        `update sources set head = $2, baseline = case when $3 then $2 else baseline end, root_hint = $4
+         where id = $1 and head = $5 and generation = $6 and counter = $7`,
+        [row.source, row.seq, row.kind === 'full', request.rootHint ?? null, row.base_seq, request.epoch.generation, request.epoch.counter],
+      );
+      if (rowCount !== 1) throw new TmError('TM1502', request.backupId);
+      await client.query(
+        `update backups set state = 'committed', committed_at = $2, read_from = $3, read_to = $4, state_digest = $5, counts = $6, runs = $7 where id = $1`,
+        [request.backupId, request.committedAt, request.readFrom, request.readTo, request.stateDigest, request.counts, JSON.stringify(request.runs)],
+      );
+      await client.query('delete from pieces where backup = $1', [request.backupId]);
+      await addEvents(client, row.source, request.events, request.committedAt);
+      await setHead(client, request.journal);
+      return row.source as number;
+    });
+    await this.#slots.free(source);
+  }
+
+  async fail(backupId: string, code: string, events: CommitRequest['events']): Promise<void> {
+    await this.#end(backupId, code, events, new Date());
+  }
+
+  async #end(backupId: string, code: string, events: CommitRequest['events'], now: Date): Promise<void> {
+    const source = await this.#db.transaction(async (client) => {
+      const { rows } = await client.query('select * from backups where id = $1 for update', [backupId]);
+      const row = rows[0];
+      if (!row || !['open', 'sealed', 'committing'].includes(row.state)) return row?.source as number | undefined;
+      await client.query(`update backups set state = 'failed', failure = $2 where id = $1`, [backupId, code]);
+      await client.query('delete from entries where source = $1 and seq = $2', [row.source, row.seq]);
+      await client.query('delete from problems where source = $1 and seq = $2', [row.source, row.seq]);
+      await client.query('delete from pieces where backup = $1', [backupId]);
+      await addEvents(client, row.source, events, now);
+      return row.source as number;
+    });
+    if (source !== undefined) await this.#slots.free(source);
+  }
+
+  async abandoned(): Promise<(BackupInfo & { journal: { writer: string; number: number } | undefined })[]> {
+    const { rows } = await this.#db.query(`select * from backups where state in ${ACTIVE} order by opened_at`);
+    const gone: (BackupInfo & { journal: { writer: string; number: number } | undefined })[] = [];
+    for (const row of rows) {
+      if (await this.#slots.isHeld(row.source)) continue;
+      const journal = row.journal_writer ? { writer: row.journal_writer, number: row.journal_number } : undefined;
+      gone.push({ ...backupOf(row), journal });
+    }
+    return gone;
+  }
+
+  async list({ sourceId, all }: { sourceId?: number; all?: boolean }): Promise<BackupInfo[]> {
+    const { rows } = await this.#db.query(
+      `select * from backups where ($1::int is null or source = $1) and ($2 or state = 'committed') order by opened_at, source, seq`,
+      [sourceId ?? null, all === true],
+    );
+    return rows.map(backupOf);
+  }
+
+  async get(backupId: string): Promise<BackupInfo | undefined> {
+    const { rows } = await this.#db.query('select * from backups where id = $1', [backupId]);
+    return rows[0] && backupOf(rows[0]);
+  }
+
+  async runsOf(sourceId: number, seq: number): Promise<RunRef[]> {
+    const { rows } = await this.#db.query('select runs from backups where source = $1 and seq = $2', [sourceId, seq]);
+    return rows[0]?.runs ?? [];
+  }
+
+  async problems(sourceId: number, seq: number): Promise<ProblemRow[]> {
+    const { rows } = await this.#db.query('select dir_path as dir, name, code from problems where source = $1 and seq = $2 order by dir_path, name', [sourceId, seq]);
+    return rows;
+  }
+
+  async withSlot<T>(sourceId: number, work: () => Promise<T>): Promise<T> {
+    await this.#slots.take(sourceId);
+    try {
+      return await work();
+    } finally {
+      await this.#slots.free(sourceId);
+    }
+  }
+
+  async setTags(backupId: string, tags: Readonly<Record<string, string>>, journal: JournalHead): Promise<void> {
+    await this.#db.transaction(async (client) => {
+      await client.query('update backups set tags = $2 where id = $1', [backupId, tags]);
+      await setHead(client, journal);
+    });
+  }
+
+  async setPinned(backupId: string, pinned: boolean, journal: JournalHead): Promise<void> {
+    await this.#db.transaction(async (client) => {
+      await client.query('update backups set pinned = $2 where id = $1', [backupId, pinned]);
+      await setHead(client, journal);
+    });
+  }
+
+  async expire(backupIds: readonly string[], journal: JournalHead, events: CommitRequest['events'], now: Date): Promise<void> {
+    await this.#db.transaction(async (client) => {
+      const { rows } = await client.query(`update backups set state = 'expired' where id = any($1::uuid[]) and state = 'committed' returning id, source`, [backupIds]);
+      for (const row of rows) {
+        const own = events.filter((event) => event.data.backupId === row.id);
+        await addEvents(client, row.source, own, now);
+      }
+      await setHead(client, journal);
+    });
+  }
+
+  async restoreSource(source: SourceRow, nextSeq: number): Promise<SourceRow> {
+    const { uid, agent, root, key, domain, epoch, head, baseline } = source;
+    const { rows } = await this.#db.query(
+      `insert into sources (uid, agent, root, key, domain, generation, counter, next_seq, head, baseline)
+       values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+       on conflict (uid) do update set generation = $6, counter = $7, next_seq = $8, head = $9, baseline = $10 returning *`,
+      [uid, agent, root, key, domain, epoch.generation, epoch.counter, nextSeq, head, baseline],
+    );
+    return sourceOf(rows[0]);
+  }
+
+  async restoreBackup(backup: BackupInfo, runs: readonly RunRef[]): Promise<void> {
+    const b = backup;
+    await this.#db.query(
+      `insert into backups (id, source, seq, generation, counter, kind, label, baseline_seq, base_seq, state, opened_at, committed_at, read_from, read_to,
+         state_digest, counts, tags, pinned, runs)
+       values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19) on conflict (id) do nothing`,
+      [b.id, b.sourceId, b.seq, b.epoch.generation, b.epoch.counter, b.kind, b.label, b.baselineSeq, b.baseSeq, b.state, b.openedAt, b.committedAt, b.readFrom, b.readTo, b.stateDigest, b.counts, b.tags, b.pinned, JSON.stringify(runs)],
+    );
+  }
+}

@@ -1,0 +1,160 @@
+import { BlockKind } from '../../blocks/intake.ts';
+import type { BlockRow, BlocksTable } from '../port.ts';
+import { CopyRows } from './copy-rows.ts';
+import type { Database } from './database.ts';
+
+const IDS_A_QUERY = 1000;
+const BLOCK = 'b.id, p.pack, b.frame_offset, b.frame_length, b.at, b.length, b.kind, b.children';
+
+interface Row {
+  id: Buffer;
+  pack: Buffer;
+  frame_offset: number;
+  frame_length: number;
+  at: number;
+  length: number;
+  kind: number;
+  children: Buffer;
+}
+
+const blockOf = (row: Row): BlockRow => ({
+  id: row.id,
+  pack: row.pack,
+  frameOffset: row.frame_offset,
+  frameLength: row.frame_length,
+  offset: row.at,
+  length: row.length,
+  kind: row.kind,
+  children: row.children,
+});
+
+function* slices<T>(all: readonly T[]): Generator<readonly T[]> {
+  for (let at = 0; at < all.length; at += IDS_A_QUERY) yield all.slice(at, at + IDS_A_QUERY);
+}
+
+export class PostgresBlocks implements BlocksTable {
+  readonly #db: Database;
+
+  constructor(db: Database) {
+    this.#db = db;
+  }
+
+  async present(domain: string, ids: Buffer): Promise<Uint8Array> {
+    const all: Buffer[] = [];
+    for (let at = 0; at < ids.length; at += 32) all.push(ids.subarray(at, at + 32));
+    const there = new Set<string>();
+    for (const some of slices(all)) {
+      const { rows } = await this.#db.prepared(
+        'present',
+        `select b.id from blocks b join packs p on p.id = b.pack
+         where b.domain = $1 and b.id = any($2::bytea[]) and not b.damaged and p.state = 'ready'`,
+        [domain, some],
+      );
+      for (const row of rows) there.add((row.id as Buffer).toString('latin1'));
+    }
+    return Uint8Array.from(all, (id) => (there.has(id.toString('latin1')) ? 1 : 0));
+  }
+
+  async locate(domain: string, ids: readonly Buffer[]): Promise<(BlockRow | undefined)[]> {
+    const found = new Map<string, BlockRow>();
+    for (const some of slices(ids)) {
+      const { rows } = await this.#db.prepared(
+        'locate',
+        `select ${BLOCK} from blocks b join packs p on p.id = b.pack where b.domain = $1 and b.id = any($2::bytea[])`,
+        [domain, some],
+      );
+      for (const row of rows) found.set((row.id as Buffer).toString('latin1'), blockOf(row));
+    }
+    return ids.map((id) => found.get(id.toString('latin1')));
+  }
+
+  async beginPack(domain: string, pack: { id: Buffer; size: number }): Promise<void> {
+    await this.#db.query(`insert into packs (domain, pack, size, state) values ($1, $2, $3, 'writing') on conflict (pack) do nothing`, [
+      domain,
+      pack.id,
+      pack.size,
+    ]);
+  }
+
+  async finishPack(domain: string, pack: { id: Buffer; size: number }, blocks: readonly BlockRow[]): Promise<void> {
+    await this.#db.transaction(async (client) => {
+      const { rows } = await client.query(
+        `insert into packs (domain, pack, size, state) values ($1, $2, $3, 'ready') on conflict (pack) do update set state = 'ready' returning id`,
+        [domain, pack.id, pack.size],
+      );
+      const packNo = rows[0].id as number;
+      await client.query('create temp table new_blocks (like blocks) on commit drop');
+      const copy = new CopyRows(client, 'new_blocks');
+      for (const block of blocks) {
+        copy.row(10).text(domain).bytes(block.id).int4(packNo).int4(block.frameOffset).int4(block.frameLength);
+        copy.int4(block.offset).int4(block.length).int2(block.kind).bool(false).bytes(block.children);
+      }
+      await copy.end();
+      // The first location stays, unless it is damaged or in a pack that is going.
+      await client.query(
+        `insert into blocks select distinct on (id) * from new_blocks order by id
+         on conflict (domain, id) do update set pack = excluded.pack, frame_offset = excluded.frame_offset,
+           frame_length = excluded.frame_length, at = excluded.at, damaged = false
+         where blocks.damaged or (select state from packs where packs.id = blocks.pack) <> 'ready'`,
+      );
+    });
+  }
+
+  async *packs(domain: string): AsyncGenerator<{ id: Buffer; size: number; state: "writing" | "ready" | "condemned" }[]> {
+    for await (const rows of this.#db.pages('select pack as id, size, state from packs where domain = $1 order by pack', [domain])) yield rows;
+  }
+
+  async blocksOf(domain: string, pack: Buffer): Promise<BlockRow[]> {
+    const { rows } = await this.#db.query(
+      `select ${BLOCK} from blocks b join packs p on p.id = b.pack where b.domain = $1 and p.pack = $2 order by b.frame_offset, b.at`,
+      [domain, pack],
+    );
+    return rows.map(blockOf);
+  }
+
+  async unreferencedPacks(
+    domain: string,
+    live: AsyncIterable<readonly Buffer[]>,
+    livePacks: readonly Buffer[],
+  ): Promise<{ id: Buffer; size: number; blocks: number }[]> {
+    return this.#db.transaction(async (client) => {
+      await client.query('create temp table live (id bytea) on commit drop');
+      for await (const ids of live) await client.query('insert into live select unnest($1::bytea[])', [ids]);
+      await client.query('create index on live (id)');
+      // Recipe blocks keep their children, level by level.
+      for (let added = 1; added > 0; ) {
+        const { rowCount } = await client.query(
+          `insert into live select distinct child from (
+             select substring(b.children from n * 32 + 1 for 32) as child from blocks b
+             join live l on l.id = b.id, generate_series(0, length(b.children) / 32 - 1) n
+             where b.domain = $1 and b.kind = $2) c
+           where not exists (select 1 from live where live.id = c.child)`,
+          [domain, BlockKind.recipe],
+        );
+        added = rowCount ?? 0;
+      }
+      const { rows } = await client.query(
+        `select p.pack as id, p.size, (select count(*)::int from blocks b where b.pack = p.id) as blocks from packs p
+         where p.domain = $1 and p.state = 'ready' and p.pack <> all($2::bytea[])
+           and not exists (select 1 from blocks b join live l on l.id = b.id where b.pack = p.id and b.domain = $1)`,
+        [domain, livePacks],
+      );
+      return rows;
+    });
+  }
+
+  async condemn(domain: string, packs: readonly Buffer[]): Promise<void> {
+    await this.#db.query(`update packs set state = 'condemned' where domain = $1 and pack = any($2::bytea[])`, [domain, packs]);
+  }
+
+  async forgetPack(domain: string, pack: Buffer): Promise<void> {
+    await this.#db.transaction(async (client) => {
+      await client.query('delete from blocks where pack = (select id from packs where domain = $1 and pack = $2)', [domain, pack]);
+      await client.query('delete from packs where domain = $1 and pack = $2', [domain, pack]);
+    });
+  }
+
+  async markDamaged(domain: string, ids: readonly Buffer[]): Promise<void> {
+    await this.#db.query('update blocks set damaged = true where domain = $1 and id = any($2::bytea[])', [domain, ids]);
+  }
+}

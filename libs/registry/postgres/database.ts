@@ -1,0 +1,90 @@
+import pg, { type PoolClient, type QueryResult } from 'pg';
+import { TmError } from '../../model/errors.ts';
+
+pg.types.setTypeParser(20, (text) => Number(text)); // int8: our seqs, sizes and counts are below 2^53
+
+const UNREACHABLE = new Set(['ECONNREFUSED', 'ENOENT', 'ENOTFOUND', 'ETIMEDOUT', 'EACCES', 'ECONNRESET', '28P01', '28000', '3D000', '57P03']);
+
+/** The database's errors as ours; those that are ours already pass. */
+export function translated(error: unknown): unknown {
+  if (error instanceof TmError) return error;
+  const { code, message } = error as { code?: string; message?: string };
+  return new TmError(code && UNREACHABLE.has(code) ? 'TM1301' : 'TM1303', message ?? String(error), { cause: error });
+}
+
+/** A few connections to one database. */
+export class Database {
+  readonly pool: pg.Pool;
+
+  constructor(pool: pg.Pool) {
+    this.pool = pool;
+  }
+
+  // biome-ignore lint/suspicious/noExplicitAny: rows are what the query names
+  async query(text: string, values: unknown[] = []): Promise<QueryResult<any>> {
+    try {
+      return await this.pool.query(text, values);
+    } catch (error) {
+      throw translated(error);
+    }
+  }
+
+  /** A prepared statement, planned once a connection. */
+  // biome-ignore lint/suspicious/noExplicitAny: rows are what the query names
+  async prepared(name: string, text: string, values: unknown[]): Promise<QueryResult<any>> {
+    try {
+      return await this.pool.query({ name, text, values });
+    } catch (error) {
+      throw translated(error);
+    }
+  }
+
+  async connect(): Promise<PoolClient> {
+    try {
+      return await this.pool.connect();
+    } catch (error) {
+      throw translated(error);
+    }
+  }
+
+  async transaction<T>(work: (client: PoolClient) => Promise<T>): Promise<T> {
+    const client = await this.connect();
+    try {
+      await client.query('begin');
+      const result = await work(client);
+      await client.query('commit');
+      client.release();
+      return result;
+    } catch (error) {
+      await client.query('rollback').then(
+        () => client.release(),
+        () => client.release(true),
+      );
+      throw translated(error);
+    }
+  }
+
+  /** Rows of a query in pages, over a cursor in a transaction of its own. */
+  // biome-ignore lint/suspicious/noExplicitAny: rows are what the query names
+  async *pages(text: string, values: unknown[], rows = 2000): AsyncGenerator<any[]> {
+    const client = await this.connect();
+    let broken = true;
+    try {
+      await client.query('begin');
+      await client.query(`declare pages no scroll cursor for ${text}`, values);
+      for (;;) {
+        const page = await client.query(`fetch ${rows} from pages`);
+        if (page.rows.length > 0) yield page.rows;
+        if (page.rows.length < rows) break;
+      }
+      broken = false;
+    } catch (error) {
+      throw translated(error);
+    } finally {
+      await client.query(broken ? 'rollback' : 'commit').then(
+        () => client.release(),
+        () => client.release(true),
+      );
+    }
+  }
+}

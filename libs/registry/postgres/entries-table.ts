@@ -1,0 +1,222 @@
+import type { BackupInfo } from '../../model/backup.ts';
+import { directoryHash } from '../../model/digests.ts';
+import { DigestSum } from '../../model/digests.ts';
+import { digestOf } from '../../model/entry.ts';
+import { RecordOp, readRecords } from '../../model/records.ts';
+import { isWithin, baseName, parentPath, ROOT, type TreePath } from '../../model/tree-path.ts';
+import type { AppliedSegment, EntriesTable, EntryKey, EntryVersion, PieceTotals, ProblemRow } from '../port.ts';
+import { lockOpen } from './backup-rows.ts';
+import { CopyRows } from './copy-rows.ts';
+import type { Database } from './database.ts';
+
+const EMPTY = Buffer.alloc(0);
+const NO_COUNTS = { added: 0, changed: 0, metadata: 0, deleted: 0, equal: 0, kept: 0 };
+
+interface Row {
+  dir_path: Buffer;
+  name: Buffer;
+  seq: number;
+  op: RecordOp;
+  hash: Buffer;
+  state: Buffer;
+  hints: Buffer;
+}
+
+const versionOf = (row: Row): EntryVersion => ({
+  dir: row.dir_path,
+  name: row.name,
+  seq: row.seq,
+  op: row.op,
+  hash: row.hash,
+  state: row.state,
+  hints: row.hints,
+});
+
+/** Newest version of each path with $2 < seq <= $3. */
+const NEWEST = `select distinct on (dir, name) dir_path, name, seq, op, hash, state, hints from entries
+  where source = $1 and seq > $2 and seq <= $3`;
+const NEWEST_ORDER = 'order by dir, name, seq desc';
+const IN_TREE_ORDER = 'order by dir_path, name';
+
+/** Hashes of directories, the last one kept: rows come by directory. */
+class DirectoryHashes {
+  #dir: Buffer | undefined;
+  #hash: Buffer = EMPTY;
+
+  of(dir: TreePath): Buffer {
+    if (!this.#dir?.equals(dir)) {
+      this.#dir = Buffer.from(dir);
+      this.#hash = directoryHash(dir);
+    }
+    return this.#hash;
+  }
+}
+
+export class PostgresEntries implements EntriesTable {
+  readonly #db: Database;
+
+  constructor(db: Database) {
+    this.#db = db;
+  }
+
+  async apply(backup: BackupInfo, segments: readonly AppliedSegment[]): Promise<void> {
+    await this.#db.transaction(async (client) => {
+      await lockOpen(client, backup.id, backup.epoch);
+      const fresh: AppliedSegment[] = [];
+      for (const segment of segments) {
+        const { rowCount } = await client.query({
+          name: 'piece',
+          text: `insert into pieces (backup, shard, batch_no, digest, added, removed, counts) values ($1, $2, $3, $4, $5, $6, $7) on conflict do nothing`,
+          values: [backup.id, segment.shard, segment.batchNo, segment.batchDigest, segment.added, segment.removed, segment.counts],
+        });
+        if (rowCount === 1) fresh.push(segment);
+      }
+      const rows = new CopyRows(client, 'entries');
+      const problems: ProblemRow[] = [];
+      for (const segment of fresh) this.#segmentRows(rows, problems, backup, segment);
+      await rows.end();
+      await insertProblems(client, backup.sourceId, backup.seq, problems);
+    });
+  }
+
+  #segmentRows(rows: CopyRows, problems: ProblemRow[], backup: BackupInfo, segment: AppliedSegment): void {
+    const hashes = new DirectoryHashes();
+    let i = 0;
+    for (const { op, dir, name, state, hints, code } of readRecords(segment.body)) {
+      if (op === RecordOp.kept) problems.push({ dir, name, code });
+      else {
+        const hash = op === RecordOp.gone ? EMPTY : segment.hashes.subarray(i * 32, i * 32 + 32);
+        const asBaseline = segment.asBaseline[i] === 1;
+        writeRow(rows, hashes.of(dir), backup.sourceId, { dir, name, seq: backup.seq, op, hash, state, hints }, asBaseline);
+      }
+      i++;
+    }
+  }
+
+  async totals(backupId: string): Promise<PieceTotals> {
+    const { rows } = await this.#db.query('select shard, digest, added, removed, counts from pieces where backup = $1', [backupId]);
+    const batches: number[] = [];
+    const [digest, added, removed] = [new DigestSum(), new DigestSum(), new DigestSum()];
+    const counts = { ...NO_COUNTS };
+    for (const row of rows) {
+      batches[row.shard] = (batches[row.shard] ?? 0) + 1;
+      digest.add(row.digest);
+      added.add(row.added);
+      removed.add(row.removed);
+      for (const key of Object.keys(counts) as (keyof typeof counts)[]) counts[key] += row.counts[key];
+    }
+    const filled = Array.from({ length: Math.max(1, batches.length) }, (_, shard) => batches[shard] ?? 0);
+    return { batches: filled, batchDigest: digest.bytes(), added: added.bytes(), removed: removed.bytes(), counts };
+  }
+
+  async lookup(sourceId: number, seq: number, keys: readonly EntryKey[]): Promise<(EntryVersion | undefined)[]> {
+    if (keys.length === 0) return [];
+    const hashes = new DirectoryHashes();
+    const { rows } = await this.#db.prepared(
+      'lookup',
+      `select k.at::int as at, e.seq, e.op, e.hash, e.state, e.hints
+       from unnest($3::bytea[], $4::bytea[]) with ordinality as k(dir, name, at)
+       cross join lateral (select seq, op, hash, state, hints from entries
+         where source = $1 and dir = k.dir and name = k.name and seq <= $2 order by seq desc limit 1) e`,
+      [sourceId, seq, keys.map(({ dir }) => hashes.of(dir)), keys.map(({ name }) => name)],
+    );
+    const found: (EntryVersion | undefined)[] = keys.map(() => undefined);
+    for (const row of rows) {
+      const key = keys[row.at - 1]!;
+      if (row.op === RecordOp.present) found[row.at - 1] = versionOf({ ...row, dir_path: key.dir, name: key.name });
+    }
+    return found;
+  }
+
+  async *list(
+    sourceId: number,
+    seq: number,
+    { within = ROOT, depth = 'all' }: { readonly within?: TreePath; readonly depth?: 'children' | 'all' } = {},
+  ): AsyncGenerator<EntryVersion[]> {
+    const [self] = await this.lookup(sourceId, seq, [{ dir: parentPath(within), name: within.length === 0 ? EMPTY : baseName(within) }]);
+    if (self && within.length > 0) yield [self];
+    const below = depth === 'children' ? 'and dir = $4' : within.length === 0 ? '' : 'and (dir = $4 or (dir_path >= $5 and dir_path < $6))';
+    const values: unknown[] = [sourceId, 0, seq];
+    if (below) values.push(directoryHash(within));
+    if (below.includes('$5')) values.push(Buffer.concat([within, Buffer.from([0])]), Buffer.concat([within, Buffer.from([1])]));
+    const text = `select * from (${NEWEST} ${below} ${NEWEST_ORDER}) as newest where op = 1 ${IN_TREE_ORDER}`;
+    for await (const rows of this.#db.pages(text, values)) {
+      const versions = rows.map(versionOf).filter((one) => depth === 'all' || isWithin(one.dir, within));
+      if (versions.length > 0) yield versions;
+    }
+  }
+
+  async *changes(
+    sourceId: number,
+    fromSeq: number,
+    toSeq: number,
+  ): AsyncGenerator<{ key: EntryKey; before: EntryVersion | undefined; after: EntryVersion | undefined }[]> {
+    const [low, high] = fromSeq <= toSeq ? [fromSeq, toSeq] : [toSeq, fromSeq];
+    for await (const versions of this.versions(sourceId, low, high)) {
+      const before = await this.lookup(sourceId, low, versions);
+      const page = versions.flatMap((version, i) => {
+        const newer = version.op === RecordOp.present ? version : undefined;
+        const older = before[i];
+        if (!newer && !older) return [];
+        if (newer && older && newer.hash.equals(older.hash)) return [];
+        const key = { dir: version.dir, name: version.name };
+        return fromSeq <= toSeq ? [{ key, before: older, after: newer }] : [{ key, before: newer, after: older }];
+      });
+      if (page.length > 0) yield page;
+    }
+  }
+
+  async *versions(sourceId: number, fromSeq: number, toSeq: number): AsyncGenerator<EntryVersion[]> {
+    const text = `select * from (${NEWEST} ${NEWEST_ORDER}) as newest ${IN_TREE_ORDER}`;
+    for await (const rows of this.#db.pages(text, [sourceId, fromSeq, toSeq], 1000)) yield rows.map(versionOf);
+  }
+
+  async *scanNames(sourceId: number, seq: number): AsyncGenerator<EntryKey[]> {
+    for await (const page of this.list(sourceId, seq)) yield page;
+  }
+
+  async insert(sourceId: number, versions: readonly EntryVersion[], problems: readonly (ProblemRow & { seq: number })[]): Promise<void> {
+    await this.#db.transaction(async (client) => {
+      const rows = new CopyRows(client, 'entries');
+      const hashes = new DirectoryHashes();
+      for (const version of versions) writeRow(rows, hashes.of(version.dir), sourceId, version, false);
+      await rows.end();
+      for (const problem of problems) await insertProblems(client, sourceId, problem.seq, [problem]);
+    });
+  }
+
+  async dropUnseen(sourceId: number, keptSeqs: readonly number[]): Promise<number> {
+    const { rowCount } = await this.#db.query(
+      `delete from entries e using (
+         select dir, name, seq, op, lead(seq) over (partition by dir, name order by seq) as next,
+                lag(seq) over (partition by dir, name order by seq) as previous
+         from entries where source = $1) v
+       where e.source = $1 and e.dir = v.dir and e.name = v.name and e.seq = v.seq
+         and not exists (select 1 from unnest($2::bigint[]) k where k >= v.seq and (v.next is null or k < v.next))
+         and (v.next is not null or v.op = 2)`,
+      [sourceId, [...keptSeqs]],
+    );
+    return rowCount ?? 0;
+  }
+
+  async *allStates(domain: string): AsyncGenerator<Buffer[]> {
+    const text = 'select e.state from entries e join sources s on s.id = e.source where s.domain = $1 and e.op = 1';
+    for await (const rows of this.#db.pages(text, [domain])) yield rows.map((row) => row.state as Buffer);
+  }
+}
+
+function writeRow(rows: CopyRows, dirHash: Buffer, source: number, version: EntryVersion, asBaseline: boolean): void {
+  const { dir, name, seq, op, hash, state, hints } = version;
+  const digest = op === RecordOp.present ? digestOf(state) : undefined;
+  rows.row(11).int4(source).bytes(dirHash).bytes(name).int8(seq).int2(op).bool(asBaseline).bytes(hash);
+  rows.bytes(digest).bytes(dir).bytes(state).bytes(hints);
+}
+
+async function insertProblems(client: import('pg').PoolClient, source: number, seq: number, problems: readonly ProblemRow[]): Promise<void> {
+  if (problems.length === 0) return;
+  await client.query(
+    `insert into problems (source, seq, dir_path, name, code)
+     select $1, $2, p.dir, p.name, p.code from unnest($3::bytea[], $4::bytea[], $5::int[]) as p(dir, name, code) on conflict do nothing`,
+    [source, seq, problems.map((one) => one.dir), problems.map((one) => one.name), problems.map((one) => one.code)],
+  );
+}

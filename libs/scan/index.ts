@@ -1,0 +1,10 @@
+export * from './excludes.ts';
+export * from './root-check.ts';
+export * from './scan.ts';
+export * from './scan-options.ts';
+export * from './state-file.ts';
+export type { StateHeader, StateIdentity } from './state-format.ts';
+export * from './state-reader.ts';
+export * from './state-rebuild.ts';
+export * from './state-writer.ts';
+export * from './steps.ts';

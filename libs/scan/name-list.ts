@@ -1,0 +1,112 @@
+import { MAX_NAME_BYTES } from '../model/tree-path.ts';
+import { type DirReader, DT_UNKNOWN } from '../posix/index.ts';
+
+/**
+ * The names of one directory, sorted by bytes, packed into one buffer (some 30 bytes a name). Reused from one
+ * directory to the next, so that its memory is that of the largest directory met.
+ */
+export class NameList {
+  #bytes = Buffer.allocUnsafe(64 * 1024);
+  #starts = new Uint32Array(1024);
+  #types = new Uint8Array(1024);
+  #keys = new Float64Array(1024);
+  #order: number[] = [];
+  readonly #scratch = Buffer.alloc(MAX_NAME_BYTES);
+  readonly #views: Buffer[] = [];
+  #used = 0;
+  #position = 0;
+  count = 0;
+  /** There were names over 255 bytes (some file systems count characters); they are left out. */
+  hasLongNames = false;
+
+  /** Reads all names that are left in `reader`. Throws what it throws; the list is of no use then. */
+  fill(reader: DirReader): void {
+    this.count = 0;
+    this.#used = 0;
+    this.hasLongNames = false;
+    while (reader.next()) this.#add(reader.name, reader.type);
+    this.#sort();
+  }
+
+  /** Moves to the name at `position` in sorted order. */
+  select(position: number): void {
+    this.#position = this.#order[position]!;
+  }
+
+  get bytes(): Buffer {
+    return this.#bytes;
+  }
+  get start(): number {
+    return this.#starts[this.#position]!;
+  }
+  get end(): number {
+    return this.#starts[this.#position + 1]!;
+  }
+  /** Its bytes, valid until the next `select`: one buffer for each length serves all names. */
+  get name(): Buffer {
+    const { start, end } = this;
+    this.#views[end - start] ??= this.#scratch.subarray(0, end - start);
+    const name = this.#views[end - start]!;
+    for (let i = start; i < end; i++) name[i - start] = this.#bytes[i]!;
+    return name;
+  }
+  /** DT_*; DT_UNKNOWN where the file system doesn't tell. */
+  get type(): number {
+    return this.#types[this.#position] ?? DT_UNKNOWN;
+  }
+
+  #add(name: Buffer, type: number): void {
+    const { length } = name;
+    if (length > MAX_NAME_BYTES) {
+      this.hasLongNames = true;
+      return;
+    }
+    if (this.#used + length > this.#bytes.length)
+      this.#bytes = Buffer.concat([this.#bytes], this.#bytes.length * 2);
+    if (this.count + 2 > this.#starts.length) this.#grow();
+    for (let i = 0, to = this.#used; i < length; i++, to++) this.#bytes[to] = name[i]!;
+    this.#types[this.count] = type;
+    this.#used += length;
+    this.#starts[++this.count] = this.#used;
+  }
+
+  #grow(): void {
+    const size = this.#starts.length * 2;
+    const starts = new Uint32Array(size);
+    starts.set(this.#starts);
+    const types = new Uint8Array(size);
+    types.set(this.#types);
+    this.#starts = starts;
+    this.#types = types;
+    this.#keys = new Float64Array(size);
+  }
+
+  /** The first six bytes make a number that decides nearly always. */
+  #sort(): void {
+    const keys = this.#keys;
+    this.#order.length = 0;
+    for (let i = 0; i < this.count; i++) {
+      const start = this.#starts[i]!;
+      const end = this.#starts[i + 1]!;
+      let key = 0;
+      for (let at = start; at < start + 6; at++) key = key * 256 + (at < end ? this.#bytes[at]! : 0);
+      keys[i] = key;
+      this.#order.push(i);
+    }
+    this.#order.sort((a, b) => keys[a]! - keys[b]! || this.#compare(a, b));
+  }
+
+  #compare(a: number, b: number): number {
+    const bytes = this.#bytes;
+    const startA = this.#starts[a]!;
+    const startB = this.#starts[b]!;
+    const lengthA = this.#starts[a + 1]! - startA;
+    const lengthB = this.#starts[b + 1]! - startB;
+    const length = Math.min(lengthA, lengthB);
+    for (let i = 6; i < length; i++) {
+      const difference = bytes[startA + i]! - bytes[startB + i]!;
+      if (difference !== 0) return difference;
+    }
+    return lengthA - lengthB;
+  }
+}

@@ -1,0 +1,34 @@
+import type { ExcludeRules } from './excludes.ts';
+import type { EmitLimits } from './outbox.ts';
+import type { StateReader } from './state-reader.ts';
+import type { StateWriter } from './state-writer.ts';
+
+/** A directory that is never part of a source: the home, a store. */
+export interface SkippedDirectory {
+  readonly devMajor: number;
+  readonly devMinor: number;
+  readonly ino: bigint;
+}
+
+export interface ScanOptions {
+  /** A descriptor of the root; it stays the caller's. */
+  readonly rootFd: number;
+  /** For messages. */
+  readonly rootPath: Buffer;
+  /** State as of the base; undefined when there is none, then every entry is new. Stays the caller's. */
+  readonly state: StateReader | undefined;
+  /** The new state; `finish` is the caller's, when all work is patched. */
+  readonly stateWriter: StateWriter;
+  /** A full backup: every entry is work, the state only tells what is gone. */
+  readonly readAll: boolean;
+  /** Excluded paths that the base holds are gone. */
+  readonly excludes: ExcludeRules;
+  /** Directories on other file systems than the root's are entries, but empty. */
+  readonly oneFileSystem: boolean;
+  readonly skip: readonly SkippedDirectory[];
+  /** When the scan began, ns since 1970, taken before anything is read. */
+  readonly startedAt: bigint;
+  /** How far timestamps of files may lag behind the clock: 10 ms when not given. */
+  readonly clockGranularityNs?: number;
+  readonly limits?: EmitLimits;
+}

@@ -1,0 +1,280 @@
+import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
+import { DigestSum } from '../model/digests.ts';
+import { TmError } from '../model/errors.ts';
+import { MAX_PATH_BYTES, ROOT, type TreePath } from '../model/tree-path.ts';
+import { STAT_BYTES } from './stat-record.ts';
+import {
+  CHUNK_ENTRIES,
+  CHUNK_HEADER_BYTES,
+  CHUNK_MAGIC,
+  chunkBytes,
+  chunkCrc,
+  decodeHeader,
+  HASH_BYTES,
+  HEADER_BYTES,
+  RESULT_BYTES,
+  RESULT_WORDS,
+  resultCheck,
+  StateFlag,
+  type StateHeader,
+} from './state-format.ts';
+
+const WINDOW_BYTES = 1024 * 1024;
+
+const damaged = (what: string) => new TmError('TM1012', what);
+
+/**
+ * A cursor over the entries of a state file, in order, void ones left out. Memory is bounded (1 MiB). What the
+ * properties show is valid until `advance`, which throws TM1012 where the file was damaged after it was opened.
+ */
+export class StateReader {
+  readonly header: StateHeader;
+  readonly #fd: number;
+  readonly #window = Buffer.from(new ArrayBuffer(WINDOW_BYTES));
+  /** The window as words, for `statAt` and `resultAt`. */
+  readonly words = new Int32Array(this.#window.buffer);
+  /** Chunks from #at to #end of the window are unread; they end at #fileAt of the file. */
+  #at = 0;
+  #end = 0;
+  #fileAt = HEADER_BYTES;
+  #index = 0;
+  #count = 0;
+  /** The checksums were found right. */
+  #isChecked = false;
+  #lengthsAt = 0;
+  #nameAt = 0;
+  #nameEnd = 0;
+
+  /** Directory of the present entry. */
+  dir: TreePath = ROOT;
+  /** Changes with `dir`; 0 at the end. */
+  dirSerial = 0;
+  /** Word of the present entry's stat record in `words`. */
+  statAt = 0;
+  /** Word of its result: flags, then eight words of hash. */
+  resultAt = 0;
+
+  private constructor(fd: number, header: StateHeader) {
+    this.#fd = fd;
+    this.header = header;
+  }
+
+  /** Undefined when there is no such file, or when it is damaged anywhere. It is read once from end to end. */
+  static open(path: string): StateReader | undefined {
+    let fd: number;
+    try {
+      fd = openSync(path, 'r');
+    } catch (cause) {
+      if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+      throw new TmError('TM1010', path, { cause });
+    }
+    const head = Buffer.alloc(HEADER_BYTES);
+    const header = readSync(fd, head, 0, HEADER_BYTES, 0) === HEADER_BYTES ? decodeHeader(head) : undefined;
+    if (header && fstatSync(fd).size === header.fileBytes) {
+      const reader = new StateReader(fd, header);
+      if (reader.#isWhole()) return reader;
+    }
+    closeSync(fd);
+    return undefined;
+  }
+
+  /** A state without entries. */
+  static none(): StateReader {
+    const reader = new StateReader(-1, {
+      sourceUid: '',
+      seq: 0,
+      epoch: { generation: 0, counter: 0 },
+      stateDigest: new DigestSum().bytes(),
+      entries: 0,
+      fileBytes: HEADER_BYTES,
+      startedAt: 0n,
+    });
+    reader.rewind();
+    return reader;
+  }
+
+  /** No entry is left. */
+  get done(): boolean {
+    return this.dirSerial === 0;
+  }
+
+  get flags(): number {
+    return this.words[this.resultAt]!;
+  }
+
+  /** A view. Empty for the root. */
+  get name(): Buffer {
+    return this.#window.subarray(this.#nameAt, this.#nameEnd);
+  }
+
+  /** A copy. */
+  get hash(): Buffer {
+    const at = this.resultAt * 4 + 4;
+    return Buffer.from(this.#window.subarray(at, at + HASH_BYTES));
+  }
+
+  /** Order of the present entry's name to the bytes of `other` from `start` to `end`. */
+  compareName(other: Buffer, start: number, end: number): number {
+    const window = this.#window;
+    const length = Math.min(this.#nameEnd - this.#nameAt, end - start);
+    for (let i = 0, at = this.#nameAt; i < length; i++, at++) {
+      const difference = window[at]! - other[start + i]!;
+      if (difference !== 0) return difference;
+    }
+    return this.#nameEnd - this.#nameAt - (end - start);
+  }
+
+  /** To the first entry. */
+  rewind(): void {
+    this.#at = 0;
+    this.#end = 0;
+    this.#fileAt = HEADER_BYTES;
+    this.#index = 0;
+    this.#count = 0;
+    this.dir = ROOT;
+    this.dirSerial = 1;
+    this.advance();
+  }
+
+  /** To the next entry; at the last one, the reader is done. */
+  advance(): void {
+    do {
+      if (this.#index === this.#count && !this.#nextChunk()) {
+        this.dirSerial = 0;
+        this.dir = ROOT;
+        return;
+      }
+      const index = this.#index++;
+      this.resultAt = (this.#at + CHUNK_HEADER_BYTES) / 4 + index * RESULT_WORDS;
+      this.statAt = (this.#at + CHUNK_HEADER_BYTES + this.#count * RESULT_BYTES + index * STAT_BYTES) / 4;
+      this.#nameAt = this.#nameEnd;
+      this.#nameEnd += this.#window[this.#lengthsAt + index]!;
+    } while ((this.words[this.resultAt]! & StateFlag.void) !== 0);
+  }
+
+  close(): void {
+    if (this.#fd >= 0) closeSync(this.#fd);
+  }
+
+  #nextChunk(): boolean {
+    if (this.#count > 0) this.#at += this.words[this.#at / 4 + 2]!;
+    this.#count = 0;
+    this.#index = 0;
+    if (!this.#load(CHUNK_HEADER_BYTES)) {
+      if (this.#at !== this.#end) throw damaged('it ends within a chunk');
+      return false;
+    }
+    const [magic, crc, length, count, dirBytes, nameBytes] = this.#chunkHeader();
+    const plausible =
+      magic === CHUNK_MAGIC && count > 0 && count <= CHUNK_ENTRIES && dirBytes <= MAX_PATH_BYTES;
+    if (
+      !plausible ||
+      length !== chunkBytes(count, dirBytes, nameBytes) ||
+      length > WINDOW_BYTES ||
+      !this.#load(length)
+    )
+      throw damaged('a chunk has no valid header');
+    const chunk = this.#window.subarray(this.#at, this.#at + length);
+    if (!this.#isChecked) {
+      if (chunkCrc(chunk, count) !== crc) throw damaged('a chunk has a wrong checksum');
+      this.#checkResults(count);
+    }
+    this.#lengthsAt = this.#at + CHUNK_HEADER_BYTES + count * (RESULT_BYTES + STAT_BYTES);
+    this.#enterDir(this.#lengthsAt + count, dirBytes);
+    this.#nameEnd = this.#lengthsAt + count + dirBytes;
+    this.#count = count;
+    return true;
+  }
+
+  #chunkHeader(): [number, number, number, number, number, number] {
+    const at = this.#at / 4;
+    const u32 = (i: number) => this.words[at + i]! >>> 0;
+    return [u32(0), u32(1), u32(2), u32(3), u32(4), u32(5)];
+  }
+
+  #checkResults(count: number): void {
+    let at = (this.#at + CHUNK_HEADER_BYTES) / 4;
+    for (let i = 0; i < count; i++, at += RESULT_WORDS) {
+      if (resultCheck(this.words, at) !== this.words[at + RESULT_WORDS - 1])
+        throw damaged('a result is torn');
+    }
+  }
+
+  #enterDir(at: number, length: number): void {
+    const dir = this.#window.subarray(at, at + length);
+    if (this.dir.equals(dir)) return;
+    this.dir = Buffer.from(dir);
+    this.dirSerial++;
+  }
+
+  /** Has `length` bytes in the window from #at on; false at the end of the file. */
+  #load(length: number): boolean {
+    if (this.#end - this.#at >= length) return true;
+    this.#window.copyWithin(0, this.#at, this.#end);
+    this.#end -= this.#at;
+    this.#at = 0;
+    while (this.#end < length) {
+      const room = Math.min(WINDOW_BYTES - this.#end, this.header.fileBytes - this.#fileAt);
+      const read = room > 0 ? readSync(this.#fd, this.#window, this.#end, room, this.#fileAt) : 0;
+      if (read === 0) return false;
+      this.#end += read;
+      this.#fileAt += read;
+    }
+    return true;
+  }
+
+  #isWhole(): boolean {
+    try {
+      const isWhole = this.#sumsUp();
+      this.#isChecked = isWhole;
+      return isWhole;
+    } catch {
+      return false;
+    }
+  }
+
+  /** Reads it from end to end: checksums, order and the sum of the hashes. Rewinds. */
+  #sumsUp(): boolean {
+    const sum = new HashSum();
+    let dir: TreePath = ROOT;
+    for (this.rewind(); !this.done; this.advance()) {
+      if (this.dir !== dir && Buffer.compare(dir, this.dir) > 0) return false;
+      dir = this.dir;
+      sum.add(this.words, this.resultAt + 1);
+    }
+    this.rewind();
+    return sum.bytes().equals(this.header.stateDigest);
+  }
+}
+
+const TWO_32 = 2 ** 32;
+
+/** DigestSum over words, without an object for each hash. */
+class HashSum {
+  readonly #words = new Float64Array(8);
+  #count = 0;
+
+  add(words: Int32Array, at: number): void {
+    for (let i = 0; i < 8; i++) this.#words[i]! += words[at + i]! >>> 0;
+    if (++this.#count % 1_000_000 === 0) this.#carry();
+  }
+
+  bytes(): Buffer {
+    this.#carry();
+    const out = Buffer.alloc(HASH_BYTES);
+    this.#words.forEach((word, i) => {
+      out.writeUInt32LE(word, i * 4);
+    });
+    return out;
+  }
+
+  /** Brings each word below 2^32; they are exact up to 2^53. */
+  #carry(): void {
+    let carry = 0;
+    for (let i = 0; i < 8; i++) {
+      const sum = this.#words[i]! + carry;
+      this.#words[i] = sum % TWO_32;
+      carry = Math.floor(sum / TWO_32);
+    }
+  }
+}
