@@ -44,8 +44,7 @@ function build(perform: (load: () => Promise<Action>, command: Command, args: st
       .option('--exclude GLOB', 'leave out what matches (git-ignore style)', collect)
       .option('--exclude-from FILE', 'patterns from a file', collect)
       .option('--one-file-system', 'stay on the file system of DIR')
-      .option('--accept-root', 'DIR was emptied or replaced on purpose')
-      .option('--dry-run', 'say what would be backed up'),
+      .option('--accept-root', 'DIR was emptied or replaced on purpose'),
   );
   add('backups [DIR]', 'list the backups', async () => (await import('./commands/backups.ts')).backups);
   add('restore [LABEL] [PATH...]', 'bring a backup back', async () => (await import('./commands/restore.ts')).restore, (c) =>

@@ -14,7 +14,6 @@ interface Options {
   readonly excludeFrom?: string;
   readonly oneFileSystem?: boolean;
   readonly acceptRoot?: boolean;
-  readonly dryRun?: boolean;
 }
 
 function patterns(options: Options): string[] {
@@ -32,7 +31,6 @@ export async function backup(context: Context, [dir]: string[], options: Options
   const started = performance.now();
   const tags = parseTags(options.tag ?? []);
   const excludes = patterns(options);
-  if (options.dryRun) return (await import('../dry-run.ts')).dryRun(context, dir!, { ...options, excludes });
   const request: BackupRequest = {
     dir: dir!,
     kind: options.full ? 'full' : options.differential ? 'differential' : undefined,

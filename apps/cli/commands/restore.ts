@@ -31,13 +31,10 @@ export async function restore(context: Context, args: string[], options: Options
       {
         sourceId: source.id,
         seq: backup.seq,
-        domain: source.domain,
         paths: paths.map((path) => fromSlashes(path)),
         target: options.inPlace ? source.root : resolve(options.to!),
-        inPlace: options.inPlace === true,
         delete: options.delete === true,
         dryRun: options.dryRun === true,
-        threads: settings.threads,
         spoolDir: engine.home.spool,
         forbidden,
         onProblem: ({ code, dir, name, message }) => output.problem(code, dir, name, message),

@@ -81,7 +81,7 @@ export function answers(dir: string): Promise<boolean> {
       resolve(true);
       socket.destroy();
     });
-    socket.on('error', () => {});
+    socket.on('error', (error: NodeJS.ErrnoException) => resolve(error.code === 'EAGAIN')); // busy, hence alive
     socket.once('close', () => resolve(false));
   });
 }
