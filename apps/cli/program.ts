@@ -17,12 +17,12 @@ function build(perform: (load: () => Promise<Action>, command: Command, args: st
   const program = new Command('tidemark')
     .description('Differential backups as an event stream.')
     .version(VERSION, '-V, --version')
-    .option('--home DIR', 'where registry, state and identity lie (TIDEMARK_HOME)')
-    .option('--store URL', 'file:///DIR or a folder (TIDEMARK_STORE)')
-    .option('--source DIR', 'the backed-up folder, where a label alone is not enough')
-    .option('--identity FILE', 'age identity that opens the store (TIDEMARK_IDENTITY)')
-    .option('--passphrase-file FILE', 'passphrase of the identity (or TIDEMARK_PASSPHRASE)')
-    .option('--threads N', 'worker threads (default 2)')
+    .option('--home <DIR>', 'where registry, state and identity lie (TIDEMARK_HOME)')
+    .option('--store <URL>', 'file:///DIR or a folder (TIDEMARK_STORE)')
+    .option('--source <DIR>', 'the backed-up folder, where a label alone is not enough')
+    .option('--identity <FILE>', 'age identity that opens the store (TIDEMARK_IDENTITY)')
+    .option('--passphrase-file <FILE>', 'passphrase of the identity (or TIDEMARK_PASSPHRASE)')
+    .option('--threads <N>', 'worker threads (default 2)')
     .option('--json', 'one JSON object a line')
     .option('--quiet', 'say nothing but errors')
     .option('--verbose', 'say more; stack traces of errors')
@@ -40,18 +40,18 @@ function build(perform: (load: () => Promise<Action>, command: Command, args: st
     c
       .addOption(new Option('--full', 'read every file again').conflicts('differential'))
       .option('--differential', 'only what changed since the last full')
-      .option('--tag K=V', 'mark the backup (again and again)', collect)
-      .option('--exclude GLOB', 'leave out what matches (git-ignore style)', collect)
-      .option('--exclude-from FILE', 'patterns from a file', collect)
+      .option('--tag <K=V>', 'mark the backup (again and again)', collect)
+      .option('--exclude <GLOB>', 'leave out what matches (git-ignore style)', collect)
+      .option('--exclude-from <FILE>', 'patterns from a file', collect)
       .option('--one-file-system', 'stay on the file system of DIR')
       .option('--accept-root', 'DIR was emptied or replaced on purpose'),
   );
   add('backups [DIR]', 'list the backups', async () => (await import('./commands/backups.ts')).backups);
   add('restore [LABEL] [PATH...]', 'bring a backup back', async () => (await import('./commands/restore.ts')).restore, (c) =>
     c
-      .option('--to TARGET', 'the folder that receives it')
+      .option('--to <TARGET>', 'the folder that receives it')
       .option('--in-place', 'into the folder that was backed up')
-      .option('--at TIME', 'the newest backup at that time')
+      .option('--at <TIME>', 'the newest backup at that time')
       .option('--delete', 'remove what the backup lacks')
       .option('--dry-run', 'say what would happen'),
   );
@@ -63,7 +63,7 @@ function build(perform: (load: () => Promise<Action>, command: Command, args: st
     c.option('--read-data [PERCENT]', 'read, decrypt and check every block (or N% of the packs)'),
   );
   add('expire [DIR]', 'end backups by rules', async () => (await import('./commands/expire.ts')).expire, (c) => {
-    for (const rule of ['last', 'hourly', 'daily', 'weekly', 'monthly', 'yearly']) c.option(`--keep-${rule} N`);
+    for (const rule of ['last', 'hourly', 'daily', 'weekly', 'monthly', 'yearly']) c.option(`--keep-${rule} <N>`);
     return c.option('--dry-run', 'say what would expire');
   });
   add('prune', 'delete packs that no backup needs', async () => (await import('./commands/prune.ts')).prune, (c) => c.option('--dry-run', 'say what would go'));
