@@ -10,7 +10,11 @@ export interface Context {
 }
 
 /** Opens the engine for a command and closes it afterwards, whatever happens. */
-export async function withEngine<T>({ settings, output }: Context, create: boolean, work: (engine: Engine) => Promise<T>): Promise<T> {
+export async function withEngine<T>(
+  { settings, output }: Context,
+  create: boolean,
+  work: (engine: Engine) => Promise<T>,
+): Promise<T> {
   const engine = await Engine.open({ ...settings, create, onStatus: (text) => output.status(text) });
   try {
     return await work(engine);

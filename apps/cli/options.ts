@@ -1,7 +1,7 @@
+import { readFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { readFileSync } from 'node:fs';
 import { TmError } from '../../libs/model/errors.ts';
 
 /** Global options as commander parsed them; each may come from the environment too. */
@@ -57,7 +57,8 @@ function passphraseOf(file: string | undefined, env: NodeJS.ProcessEnv): string 
 function threadsOf(value: string | undefined): number {
   if (value === undefined) return 2;
   const threads = Number(value);
-  if (!Number.isInteger(threads) || threads < 1 || threads > 64) throw new TmError('TM1002', `--threads ${value}: a whole number from 1 to 64`);
+  if (!Number.isInteger(threads) || threads < 1 || threads > 64)
+    throw new TmError('TM1002', `--threads ${value}: a whole number from 1 to 64`);
   return threads;
 }
 

@@ -1,5 +1,12 @@
 import { ERRORS, type ErrorCode, TmError } from '../../libs/model/errors.ts';
-import { bytesToDisplay, bytesToJson, joinPath, pathToDisplay, pathToJson, type TreePath } from '../../libs/model/tree-path.ts';
+import {
+  bytesToDisplay,
+  bytesToJson,
+  joinPath,
+  pathToDisplay,
+  pathToJson,
+  type TreePath,
+} from '../../libs/model/tree-path.ts';
 import type { Settings } from './options.ts';
 
 type Json = Record<string, unknown>;
@@ -46,9 +53,13 @@ export class Output {
     this.#clearProgress();
     if (this.#settings.json) {
       const { guidance } = ERRORS[key];
-      process.stdout.write(`${JSON.stringify({ type: 'error', code: key, message: message ?? title, path: pathToJson(path), guidance })}\n`);
+      process.stdout.write(
+        `${JSON.stringify({ type: 'error', code: key, message: message ?? title, path: pathToJson(path), guidance })}\n`,
+      );
     } else {
-      process.stderr.write(`tidemark: ${pathToDisplay(path)}: ${title}${message && message !== title ? ` (${message})` : ''} [${key}]\n`);
+      process.stderr.write(
+        `tidemark: ${pathToDisplay(path)}: ${title}${message && message !== title ? ` (${message})` : ''} [${key}]\n`,
+      );
     }
   }
 
@@ -73,11 +84,16 @@ export class Output {
   /** Reports an error once and gives the exit code. */
   error(error: unknown): number {
     this.#clearProgress();
-    const known = error instanceof TmError ? error : new TmError('TM1099', error instanceof Error ? error.message : String(error), { cause: error });
+    const known =
+      error instanceof TmError
+        ? error
+        : new TmError('TM1099', error instanceof Error ? error.message : String(error), { cause: error });
     const { guidance, exit } = known.spec;
     if (this.#settings.json) {
       const path = known.path === undefined ? {} : { path: known.path };
-      process.stdout.write(`${JSON.stringify({ type: 'error', code: known.code, message: known.message, ...path, guidance })}\n`);
+      process.stdout.write(
+        `${JSON.stringify({ type: 'error', code: known.code, message: known.message, ...path, guidance })}\n`,
+      );
     } else {
       process.stderr.write(`tidemark: ${known.message} [${known.code}]\n  ${guidance}\n`);
     }

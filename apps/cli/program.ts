@@ -4,7 +4,7 @@ import type { Context } from './context.ts';
 import { type GlobalOptions, settingsOf } from './options.ts';
 import { Output } from './output.ts';
 
-export const VERSION = '0.1.0';
+const VERSION = '0.1.0';
 
 type Options = Record<string, unknown>;
 /** A command's work: gives the exit code. Modules are loaded only when the command runs. */
@@ -13,7 +13,9 @@ type Action = (context: Context, args: string[], options: Options) => Promise<nu
 const collect = (value: string, before: string[] = []) => [...before, value];
 
 /** Builds the command line; `perform` runs the chosen action. */
-function build(perform: (load: () => Promise<Action>, command: Command, args: string[]) => Promise<void>): Command {
+function build(
+  perform: (load: () => Promise<Action>, command: Command, args: string[]) => Promise<void>,
+): Command {
   const program = new Command('tidemark')
     .description('Differential backups as an event stream.')
     .version(VERSION, '-V, --version')
@@ -31,56 +33,104 @@ function build(perform: (load: () => Promise<Action>, command: Command, args: st
     .showHelpAfterError('See `tidemark --help`.')
     .configureOutput({ writeErr: () => {} })
     .exitOverride();
-  const add = (usage: string, description: string, load: () => Promise<Action>, configure: (command: Command) => Command = (c) => c) => {
+  const add = (
+    usage: string,
+    description: string,
+    load: () => Promise<Action>,
+    configure: (command: Command) => Command = (c) => c,
+  ) => {
     const command = configure(program.command(usage).description(description).exitOverride());
-    command.action((...all) => perform(load, command, (all.slice(0, -2) as (string | string[] | undefined)[]).flat().filter((one) => one !== undefined)));
+    command.action((...all) =>
+      perform(
+        load,
+        command,
+        (all.slice(0, -2) as (string | string[] | undefined)[]).flat().filter((one) => one !== undefined),
+      ),
+    );
   };
   add('init', 'make store, registry and identity', async () => (await import('./commands/init.ts')).init);
-  add('backup <DIR>', 'back up a folder: the first time fully, then what changed', async () => (await import('./commands/backup.ts')).backup, (c) =>
-    c
-      .addOption(new Option('--full', 'read every file again').conflicts('differential'))
-      .option('--differential', 'only what changed since the last full')
-      .option('--tag <K=V>', 'mark the backup (again and again)', collect)
-      .option('--exclude <GLOB>', 'leave out what matches (git-ignore style)', collect)
-      .option('--exclude-from <FILE>', 'patterns from a file', collect)
-      .option('--one-file-system', 'stay on the file system of DIR')
-      .option('--accept-root', 'DIR was emptied or replaced on purpose'),
+  add(
+    'backup <DIR>',
+    'back up a folder: the first time fully, then what changed',
+    async () => (await import('./commands/backup.ts')).backup,
+    (c) =>
+      c
+        .addOption(new Option('--full', 'read every file again').conflicts('differential'))
+        .option('--differential', 'only what changed since the last full')
+        .option('--tag <K=V>', 'mark the backup (again and again)', collect)
+        .option('--exclude <GLOB>', 'leave out what matches (git-ignore style)', collect)
+        .option('--exclude-from <FILE>', 'patterns from a file', collect)
+        .option('--one-file-system', 'stay on the file system of DIR')
+        .option('--accept-root', 'DIR was emptied or replaced on purpose'),
   );
   add('backups [DIR]', 'list the backups', async () => (await import('./commands/backups.ts')).backups);
-  add('restore [LABEL] [PATH...]', 'bring a backup back', async () => (await import('./commands/restore.ts')).restore, (c) =>
-    c
-      .option('--to <TARGET>', 'the folder that receives it')
-      .option('--in-place', 'into the folder that was backed up')
-      .option('--at <TIME>', 'the newest backup at that time')
-      .option('--delete', 'remove what the backup lacks')
-      .option('--dry-run', 'say what would happen'),
+  add(
+    'restore [LABEL] [PATH...]',
+    'bring a backup back',
+    async () => (await import('./commands/restore.ts')).restore,
+    (c) =>
+      c
+        .option('--to <TARGET>', 'the folder that receives it')
+        .option('--in-place', 'into the folder that was backed up')
+        .option('--at <TIME>', 'the newest backup at that time')
+        .option('--delete', 'remove what the backup lacks')
+        .option('--dry-run', 'say what would happen'),
   );
-  add('diff <A> [B]', 'entries that differ; A alone: against its baseline', async () => (await import('./commands/diff.ts')).diff);
-  add('ls <LABEL> [PATH]', 'list a folder of a backup', async () => (await import('./commands/ls.ts')).ls, (c) => c.option('-r, --recursive', 'also what is below'));
-  add('find <PATTERN>', 'find names in all backups (* and ?)', async () => (await import('./commands/find.ts')).find);
-  add('cat <LABEL> <PATH>', "write a file's content to stdout", async () => (await import('./commands/cat.ts')).cat);
-  add('verify', 'check registry, journal and store', async () => (await import('./commands/verify.ts')).verify, (c) =>
-    c.option('--read-data [PERCENT]', 'read, decrypt and check every block (or N% of the packs)'),
+  add(
+    'diff <A> [B]',
+    'entries that differ; A alone: against its baseline',
+    async () => (await import('./commands/diff.ts')).diff,
   );
-  add('expire [DIR]', 'end backups by rules', async () => (await import('./commands/expire.ts')).expire, (c) => {
-    for (const rule of ['last', 'hourly', 'daily', 'weekly', 'monthly', 'yearly']) c.option(`--keep-${rule} <N>`);
-    return c.option('--dry-run', 'say what would expire');
-  });
-  add('prune', 'delete packs that no backup needs', async () => (await import('./commands/prune.ts')).prune, (c) => c.option('--dry-run', 'say what would go'));
-  add('pin <LABEL>', 'never expire a backup (--off: may expire again)', async () => (await import('./commands/pin.ts')).pin, (c) => c.option('--off'));
-  add('tag <LABEL> <K=V...>', 'mark a backup; K= removes a tag', async () => (await import('./commands/tag.ts')).tag);
-  add('key <ACTION>', 'key show: identity and recipients', async () => (await import('./commands/key.ts')).key);
-  add('registry <ACTION>', 'registry rebuild: make the registry anew from the store', async () => (await import('./commands/registry.ts')).registry, (c) =>
-    c.option('--take-over', 'claim a store that another registry owned'),
+  add(
+    'ls <LABEL> [PATH]',
+    'list a folder of a backup',
+    async () => (await import('./commands/ls.ts')).ls,
+    (c) => c.option('-r, --recursive', 'also what is below'),
   );
-  add('doctor', 'check the set-up and say what to do', async () => (await import('./commands/doctor.ts')).doctor);
+  add(
+    'find <PATTERN>',
+    'find names in all backups (* and ?)',
+    async () => (await import('./commands/find.ts')).find,
+  );
+  add(
+    'cat <LABEL> <PATH>',
+    "write a file's content to stdout",
+    async () => (await import('./commands/cat.ts')).cat,
+  );
+  add(
+    'verify',
+    'check registry, journal and store',
+    async () => (await import('./commands/verify.ts')).verify,
+    (c) => c.option('--read-data', 'read, decrypt and check every block'),
+  );
+  add(
+    'pin <LABEL>',
+    'never expire a backup (--off: may expire again)',
+    async () => (await import('./commands/pin.ts')).pin,
+    (c) => c.option('--off'),
+  );
+  add(
+    'tag <LABEL> <K=V...>',
+    'mark a backup; K= removes a tag',
+    async () => (await import('./commands/tag.ts')).tag,
+  );
+  add(
+    'key <ACTION>',
+    'key show: identity and recipients',
+    async () => (await import('./commands/key.ts')).key,
+  );
   return program;
 }
 
 /** Parses and runs; gives the exit code. */
 export async function run(argv: readonly string[]): Promise<number> {
   let exit = 0;
-  const fallback = new Output({ json: argv.includes('--json'), quiet: false, verbose: argv.includes('--verbose'), progress: false });
+  const fallback = new Output({
+    json: argv.includes('--json'),
+    quiet: false,
+    verbose: argv.includes('--verbose'),
+    progress: false,
+  });
   const program = build(async (load, command, args) => {
     const options = command.optsWithGlobals<GlobalOptions & Options>();
     const settings = settingsOf(options);

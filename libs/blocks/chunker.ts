@@ -7,7 +7,7 @@ export interface ChunkParams {
   readonly max: number;
 }
 
-export const CHUNK_PARAMS: ChunkParams = { min: 256 * 1024, avg: 1024 * 1024, max: 4 * 1024 * 1024 };
+const CHUNK_PARAMS: ChunkParams = { min: 256 * 1024, avg: 1024 * 1024, max: 4 * 1024 * 1024 };
 
 /** Memory of a chunker: room for a block of the largest size and for what is read behind it. */
 const MEMORY_BYTES = 10 * 1024 * 1024;

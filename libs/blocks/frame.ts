@@ -9,10 +9,10 @@ import type { FrameBlock, SealedFrame } from './intake.ts';
  * plaintext, u32 length of the ciphertext, 12 zero bytes. AES-256-GCM; nonce: 4 zero bytes and the frame number;
  * associated data: "tidemark frame", the domain's UUID (16 bytes), the header.
  */
-export const FRAME_HEADER_BYTES = 48;
-export const FRAME_TAG_BYTES = 16;
+const FRAME_HEADER_BYTES = 48;
+const FRAME_TAG_BYTES = 16;
 /** Limit of the format, of plaintext. */
-export const MAX_FRAME_BYTES = 8 * 1024 * 1024;
+const MAX_FRAME_BYTES = 8 * 1024 * 1024;
 const MAGIC = 0x4654;
 const VERSION = 1;
 const CODEC = { raw: 0, zstd: 1 } as const;
@@ -36,11 +36,13 @@ function nonceOf(header: Buffer): Buffer {
 
 /** Throws TM1206 for what is no header, TM1209 for one of a newer version. Lengths are within the limits afterwards. */
 export function parseFrameHeader(bytes: Buffer): FrameHeader {
-  if (bytes.length < FRAME_HEADER_BYTES || bytes.readUInt16LE(0) !== MAGIC) throw new TmError('TM1206', 'no frame begins here');
+  if (bytes.length < FRAME_HEADER_BYTES || bytes.readUInt16LE(0) !== MAGIC)
+    throw new TmError('TM1206', 'no frame begins here');
   if (bytes[2]! > VERSION) throw new TmError('TM1209', `frame of version ${bytes[2]}`);
   const plainLength = bytes.readUInt32LE(28);
   const storedLength = bytes.readUInt32LE(32);
-  if (plainLength > MAX_FRAME_BYTES || storedLength > plainLength) throw new TmError('TM1206', 'a frame over its limits');
+  if (plainLength > MAX_FRAME_BYTES || storedLength > plainLength)
+    throw new TmError('TM1206', 'a frame over its limits');
   const frameNo = Number(bytes.readBigUInt64LE(20));
   return { codec: bytes[3]!, keyId: Buffer.from(bytes.subarray(4, 20)), frameNo, plainLength, storedLength };
 }
@@ -54,7 +56,14 @@ export class FrameSealer {
   readonly #level: number;
   #next: number;
 
-  constructor(options: { domainId: string; keyId: Buffer; key: Buffer; firstFrameNo: number; endFrameNo: number; level?: number }) {
+  constructor(options: {
+    domainId: string;
+    keyId: Buffer;
+    key: Buffer;
+    firstFrameNo: number;
+    endFrameNo: number;
+    level?: number;
+  }) {
     this.#keyId = options.keyId;
     this.#key = options.key;
     this.#aad = Buffer.concat([CONTEXT, uuidBytes(options.domainId)]);
@@ -97,7 +106,8 @@ export class FrameSealer {
 /** The plaintext of a whole frame. Throws TM1206 (malformed) or TM1601 (altered, or of another key or domain). */
 export function openFrame(bytes: Buffer, domainId: string, key: Buffer): Buffer {
   const { codec, plainLength, storedLength } = parseFrameHeader(bytes);
-  if (bytes.length !== FRAME_HEADER_BYTES + storedLength + FRAME_TAG_BYTES) throw new TmError('TM1206', 'a frame of another length');
+  if (bytes.length !== FRAME_HEADER_BYTES + storedLength + FRAME_TAG_BYTES)
+    throw new TmError('TM1206', 'a frame of another length');
   const header = bytes.subarray(0, FRAME_HEADER_BYTES);
   const decipher = createDecipheriv('aes-256-gcm', key, nonceOf(header));
   decipher.setAAD(Buffer.concat([CONTEXT, uuidBytes(domainId), header]));

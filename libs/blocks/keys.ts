@@ -38,10 +38,12 @@ const KEY_BYTES = 32;
 const age = () => import('age-encryption');
 
 export const generateIdentity = async (): Promise<string> => (await age()).generateX25519Identity();
-export const recipientOf = async (identity: string): Promise<string> => (await age()).identityToRecipient(identity);
+export const recipientOf = async (identity: string): Promise<string> =>
+  (await age()).identityToRecipient(identity);
 
 /** Seed of the domain's gear table. */
-export const gearSeedOf = (domain: DomainKeys): Buffer => new KeyedHasher(domain.dedupKey).digest(Buffer.from('tidemark gear seed'));
+export const gearSeedOf = (domain: DomainKeys): Buffer =>
+  new KeyedHasher(domain.dedupKey).digest(Buffer.from('tidemark gear seed'));
 
 async function encryptTo(recipients: readonly string[], plain: Uint8Array): Promise<Buffer> {
   const { Encrypter } = await age();
@@ -68,7 +70,10 @@ export async function protectIdentity(identity: string, passphrase: string): Pro
 /** The identity in a file of age-keygen's form, or under a passphrase. Throws TM1403 or TM1402 (no identity in it). */
 export async function openIdentity(file: Buffer, passphrase?: string): Promise<string> {
   const text = file.toString('latin1');
-  const plain = text.startsWith(ARMOR_MAGIC) || text.startsWith(AGE_MAGIC) ? await openProtected(file, text, passphrase) : text;
+  const plain =
+    text.startsWith(ARMOR_MAGIC) || text.startsWith(AGE_MAGIC)
+      ? await openProtected(file, text, passphrase)
+      : text;
   const identity = plain.match(IDENTITY)?.[0];
   if (!identity) throw new TmError('TM1402', 'the file holds no age identity (AGE-SECRET-KEY-1…)');
   return identity;
@@ -89,19 +94,29 @@ async function openProtected(file: Buffer, text: string, passphrase: string | un
 
 export async function newDomain(id: string, digestKey: Buffer): Promise<DomainSecret> {
   const identity = await generateIdentity();
-  return { id, identity, recipient: await recipientOf(identity), dedupKey: randomBytes(KEY_BYTES), digestKey };
+  return {
+    id,
+    identity,
+    recipient: await recipientOf(identity),
+    dedupKey: randomBytes(KEY_BYTES),
+    digestKey,
+  };
 }
 
 /** The domain's keys as an age file to the recipients: JSON {v, id, identity, dedupKey, digestKey}, keys in base64. */
 export async function wrapDomain(domain: DomainSecret, recipients: readonly string[]): Promise<Buffer> {
   const { id, identity } = domain;
-  const keys = { dedupKey: domain.dedupKey.toString('base64'), digestKey: domain.digestKey.toString('base64') };
+  const keys = {
+    dedupKey: domain.dedupKey.toString('base64'),
+    digestKey: domain.digestKey.toString('base64'),
+  };
   return encryptTo(recipients, Buffer.from(JSON.stringify({ v: 1, id, identity, ...keys })));
 }
 
 /** Throws TM1401 (wrong identity) or TM1404 (damaged). */
 export async function unwrapDomain(file: Buffer, identity: string): Promise<DomainSecret> {
-  if (!file.toString('latin1', 0, AGE_MAGIC.length).startsWith(AGE_MAGIC)) throw new TmError('TM1404', 'no age file');
+  if (!file.toString('latin1', 0, AGE_MAGIC.length).startsWith(AGE_MAGIC))
+    throw new TmError('TM1404', 'no age file');
   let plain: Buffer;
   try {
     plain = await decryptWith(identity, file);
@@ -109,11 +124,24 @@ export async function unwrapDomain(file: Buffer, identity: string): Promise<Doma
     const wrong = error instanceof Error && /no identity matched/.test(error.message);
     throw new TmError(wrong ? 'TM1401' : 'TM1404', undefined, { cause: error });
   }
-  const json = JSON.parse(plain.toString()) as { v: number; id: string; identity: string; dedupKey: string; digestKey: string };
+  const json = JSON.parse(plain.toString()) as {
+    v: number;
+    id: string;
+    identity: string;
+    dedupKey: string;
+    digestKey: string;
+  };
   if (json.v !== 1) throw new TmError('TM1209', `domain keys of version ${json.v}`);
   const [dedupKey, digestKey] = [Buffer.from(json.dedupKey, 'base64'), Buffer.from(json.digestKey, 'base64')];
-  if (dedupKey.length !== KEY_BYTES || digestKey.length !== KEY_BYTES) throw new TmError('TM1404', 'a key of wrong length');
-  return { id: json.id, identity: json.identity, recipient: await recipientOf(json.identity), dedupKey, digestKey };
+  if (dedupKey.length !== KEY_BYTES || digestKey.length !== KEY_BYTES)
+    throw new TmError('TM1404', 'a key of wrong length');
+  return {
+    id: json.id,
+    identity: json.identity,
+    recipient: await recipientOf(json.identity),
+    dedupKey,
+    digestKey,
+  };
 }
 
 export async function newDataKey(domain: DomainKeys): Promise<NewDataKey> {
@@ -122,7 +150,7 @@ export async function newDataKey(domain: DomainKeys): Promise<NewDataKey> {
 }
 
 /** Throws TM1404 where the file is damaged or belongs to another id or domain. */
-export async function unwrapDataKey(id: Buffer, wrapped: Buffer, domain: DomainSecret): Promise<Buffer> {
+async function unwrapDataKey(id: Buffer, wrapped: Buffer, domain: DomainSecret): Promise<Buffer> {
   let plain: Buffer;
   try {
     plain = await decryptWith(domain.identity, wrapped);

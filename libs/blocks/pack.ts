@@ -1,6 +1,6 @@
-import { Blake3Stream, blake3 } from '../model/digests.ts';
 import { ByteReader } from '../model/byte-reader.ts';
 import { ByteWriter } from '../model/byte-writer.ts';
+import { Blake3Stream, blake3 } from '../model/digests.ts';
 import { TmError } from '../model/errors.ts';
 import type { BlockKind, BlockLocation, FrameBlock, SealedFrame } from './intake.ts';
 
@@ -15,7 +15,7 @@ const END_MAGIC = Buffer.from('TMPKEND1');
 const HEADER_BYTES = 24;
 const TRAILER_BYTES = 56;
 const CHECKSUM_BYTES = 16;
-export const MAX_PACK_BYTES = 64 * 1024 * 1024;
+const MAX_PACK_BYTES = 64 * 1024 * 1024;
 const MAX_INDEX_BYTES = 32 * 1024 * 1024;
 
 export interface PackedBlock extends BlockLocation {
@@ -49,7 +49,8 @@ export const packName = (id: Buffer): string => {
   return `packs/${hex.slice(0, 2)}/${hex}`;
 };
 
-const uuidOf = (bytes: Buffer): string => bytes.toString('hex').replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5');
+const uuidOf = (bytes: Buffer): string =>
+  bytes.toString('hex').replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5');
 
 /** Puts frames into one pack, in order, and hashes them on the way. */
 export class PackBuilder {
@@ -119,29 +120,46 @@ export class PackBuilder {
   }
 
   #blocks(pack: Buffer): PackedBlock[] {
-    return this.#frames.flatMap(({ offset, frame }) => locate(pack, { offset, length: frame.bytes.length, blocks: frame.blocks }));
+    return this.#frames.flatMap(({ offset, frame }) =>
+      locate(pack, { offset, length: frame.bytes.length, blocks: frame.blocks }),
+    );
   }
 }
 
 /** Rows of a frame's blocks: their offsets add up in the frame's order. */
-export function locate(pack: Buffer, frame: Pick<IndexedFrame, 'offset' | 'length' | 'blocks'>): PackedBlock[] {
+function locate(pack: Buffer, frame: Pick<IndexedFrame, 'offset' | 'length' | 'blocks'>): PackedBlock[] {
   let at = 0;
   return frame.blocks.map(({ id, length, kind, children }) => {
-    const row = { pack, frameOffset: frame.offset, frameLength: frame.length, offset: at, length, id, kind, children };
+    const row = {
+      pack,
+      frameOffset: frame.offset,
+      frameLength: frame.length,
+      offset: at,
+      length,
+      id,
+      kind,
+      children,
+    };
     at += length;
     return row;
   });
 }
 
 /** Reads a pack's index, two ranges of it. Throws TM1206 where it is no whole pack. */
-export async function readPackIndex(read: (offset: number, length: number) => Promise<Buffer>, size: number): Promise<PackIndex> {
-  if (size < HEADER_BYTES + TRAILER_BYTES || size > MAX_PACK_BYTES) throw new TmError('TM1206', `a pack of ${size} bytes`);
+export async function readPackIndex(
+  read: (offset: number, length: number) => Promise<Buffer>,
+  size: number,
+): Promise<PackIndex> {
+  if (size < HEADER_BYTES + TRAILER_BYTES || size > MAX_PACK_BYTES)
+    throw new TmError('TM1206', `a pack of ${size} bytes`);
   const header = await read(0, HEADER_BYTES);
   const trailer = await read(size - TRAILER_BYTES, TRAILER_BYTES);
-  if (!header.subarray(0, MAGIC.length).equals(MAGIC) || !trailer.subarray(48).equals(END_MAGIC)) throw new TmError('TM1206', 'no pack');
+  if (!header.subarray(0, MAGIC.length).equals(MAGIC) || !trailer.subarray(48).equals(END_MAGIC))
+    throw new TmError('TM1206', 'no pack');
   const input = new ByteReader(trailer);
   const [offset, length] = [input.u64(), input.u64()];
-  if (length > MAX_INDEX_BYTES || offset + length + TRAILER_BYTES !== size) throw new TmError('TM1206', 'a pack without its index');
+  if (length > MAX_INDEX_BYTES || offset + length + TRAILER_BYTES !== size)
+    throw new TmError('TM1206', 'a pack without its index');
   const index = await read(offset, length);
   if (!blake3(index).equals(trailer.subarray(16, 48))) throw new TmError('TM1206', 'an altered index');
   return { domainId: uuidOf(header.subarray(8)), ...parseIndex(index) };

@@ -30,7 +30,8 @@ export class RecipeBuilder {
   add(item: RecipeItem, level = 0): void {
     const items = this.#levels[level]!;
     items.push(item);
-    if (items.length >= MAX_RECIPE_CHILDREN || (items.length > MIN_CHILDREN && endsGroup(item))) this.#close(level);
+    if (items.length >= MAX_RECIPE_CHILDREN || (items.length > MIN_CHILDREN && endsGroup(item)))
+      this.#close(level);
   }
 
   /** Makes a recipe block of a level's items and adds it to the level above. */
@@ -59,7 +60,11 @@ export class RecipeBuilder {
   #holes(holes: readonly Hole[]): Recipe['holes'] {
     if (holes.length <= MAX_INLINE_HOLES) return { kind: 'inline', holes };
     const bytes = encodeHoles(holes).finish();
-    return { kind: 'block', id: this.#emit(BlockKind.holes, bytes, Buffer.alloc(0)), blockLength: bytes.length };
+    return {
+      kind: 'block',
+      id: this.#emit(BlockKind.holes, bytes, Buffer.alloc(0)),
+      blockLength: bytes.length,
+    };
   }
 }
 

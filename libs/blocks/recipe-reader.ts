@@ -8,10 +8,14 @@ export type ReadBlock = (id: Buffer, length: number) => Promise<Buffer>;
 export type ContentItem = Exclude<RecipeItem, { kind: 'recipe' }>;
 
 /** Blocks and zeros of a file's data stream, in order; recipe blocks are read as they are reached. */
-export async function* recipeItems(recipe: Pick<Recipe, 'depth' | 'items'>, read: ReadBlock): AsyncGenerator<ContentItem> {
+export async function* recipeItems(
+  recipe: Pick<Recipe, 'depth' | 'items'>,
+  read: ReadBlock,
+): AsyncGenerator<ContentItem> {
   for (const item of recipe.items) {
     if (item.kind !== 'recipe') {
-      if (recipe.depth !== 0 && item.kind === 'block') throw new TmError('TM1605', 'a block where a recipe block belongs');
+      if (recipe.depth !== 0 && item.kind === 'block')
+        throw new TmError('TM1605', 'a block where a recipe block belongs');
       yield item;
       continue;
     }

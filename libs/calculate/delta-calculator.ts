@@ -1,4 +1,10 @@
-import type { ChangeBatch, ChangeMessage, DeltaMessage, DeltaSegment, PieceCounts } from '../contracts/messages.ts';
+import type {
+  ChangeBatch,
+  ChangeMessage,
+  DeltaMessage,
+  DeltaSegment,
+  PieceCounts,
+} from '../contracts/messages.ts';
 import type { BackupInfo } from '../model/backup.ts';
 import { blake3, DigestSum, EntryHasher } from '../model/digests.ts';
 import { decodeState, type EntryState } from '../model/entry.ts';
@@ -58,7 +64,11 @@ export class DeltaCalculator {
     return hasher;
   }
 
-  async #lookup(sourceId: number, seq: number, keys: readonly EntryRecord[]): Promise<(EntryVersion | undefined)[]> {
+  async #lookup(
+    sourceId: number,
+    seq: number,
+    keys: readonly EntryRecord[],
+  ): Promise<(EntryVersion | undefined)[]> {
     if (seq === 0) return keys.map(() => undefined);
     const found: (EntryVersion | undefined)[] = [];
     for (let at = 0; at < keys.length; at += KEYS_A_QUERY) {
@@ -82,27 +92,43 @@ export class DeltaCalculator {
   }
 
   /** For each differing record: 1 where the baseline has the very same state (or has not the path that is gone). */
-  async #againAsBaseline({ backup, source }: BackupContext, compared: readonly Compared[]): Promise<Map<Compared, boolean>> {
+  async #againAsBaseline(
+    { backup, source }: BackupContext,
+    compared: readonly Compared[],
+  ): Promise<Map<Compared, boolean>> {
     const again = new Map<Compared, boolean>();
     if (backup.kind === 'full' || backup.baselineSeq === backup.baseSeq) return again;
     const differing = compared.filter((one) => one.differs && one.record.op !== RecordOp.kept);
-    const baselines = await this.#lookup(source.id, backup.baselineSeq, differing.map((one) => one.record));
+    const baselines = await this.#lookup(
+      source.id,
+      backup.baselineSeq,
+      differing.map((one) => one.record),
+    );
     differing.forEach((one, i) => {
       const there = baselines[i];
-      again.set(one, one.record.op === RecordOp.gone ? there === undefined : there?.hash.equals(one.hash) === true);
+      again.set(
+        one,
+        one.record.op === RecordOp.gone ? there === undefined : there?.hash.equals(one.hash) === true,
+      );
     });
     return again;
   }
 }
 
 function checkedRecords(batch: ChangeBatch): EntryRecord[] {
-  if (!blake3(batch.body).equals(batch.digest)) throw new TmError('TM1505', 'the batch differs from its digest');
+  if (!blake3(batch.body).equals(batch.digest))
+    throw new TmError('TM1505', 'the batch differs from its digest');
   const records = [...readRecords(batch.body)];
-  if (records.length !== batch.count) throw new TmError('TM1505', `${records.length} records instead of ${batch.count}`);
+  if (records.length !== batch.count)
+    throw new TmError('TM1505', `${records.length} records instead of ${batch.count}`);
   return records;
 }
 
-function segmentOf(batch: ChangeBatch, compared: readonly Compared[], again: Map<Compared, boolean>): DeltaSegment {
+function segmentOf(
+  batch: ChangeBatch,
+  compared: readonly Compared[],
+  again: Map<Compared, boolean>,
+): DeltaSegment {
   const writer = new RecordWriter();
   const hashes: Buffer[] = [];
   const flags: number[] = [];

@@ -1,5 +1,5 @@
-import { type BlockKind, BlockKind as Kind, type FrameBlock, type SealedFrame } from '../blocks/intake.ts';
 import type { FrameSealer } from '../blocks/frame.ts';
+import { type BlockKind, type FrameBlock, BlockKind as Kind, type SealedFrame } from '../blocks/intake.ts';
 import type { KeyedHasher } from '../model/digests.ts';
 
 /** Plaintext that small blocks share a frame up to. */

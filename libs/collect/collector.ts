@@ -127,7 +127,8 @@ export class Collector {
       if (step.type === 'work') this.#submit(step.batch, await this.#workers());
       else if (step.type === 'gone') for (const entry of step.entries) await this.#gone(entry, entry.hash);
       else if (step.type === 'kept') for (const entry of step.entries) await this.#kept(entry, entry.message);
-      else if (step.type === 'note') for (const entry of step.entries) this.#problem(entry, entry.code, entry.message);
+      else if (step.type === 'note')
+        for (const entry of step.entries) this.#problem(entry, entry.code, entry.message);
       await setImmediate();
       this.#deps.onProgress({ files: this.#files, bytes: this.#bytes, newBytes: this.#ledger.newBytes });
     }
@@ -135,7 +136,10 @@ export class Collector {
 
   /** Waits until `condition` holds; a failure anywhere ends the wait. */
   async #until(condition: () => boolean): Promise<void> {
-    while (!this.#failure && !condition()) await new Promise<void>((resolve) => { this.#wake = resolve; });
+    while (!this.#failure && !condition())
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve;
+      });
     if (this.#failure) throw this.#failure;
   }
 
@@ -175,7 +179,11 @@ export class Collector {
   }
 
   /** Takes one entry's outcome into the state digest and the new state file. */
-  async #account({ dir, item }: { dir: Buffer; item: WorkItem }, i: number, result: TaskResult): Promise<void> {
+  async #account(
+    { dir, item }: { dir: Buffer; item: WorkItem },
+    i: number,
+    result: TaskResult,
+  ): Promise<void> {
     const outcome = result.outcomes[i];
     const hash = Buffer.from(result.hashes.buffer, result.hashes.byteOffset + i * 32, 32);
     const entry = { dir, name: item.name };

@@ -4,7 +4,7 @@ import { isZero } from '../blocks/zero.ts';
 import { ByteWriter } from '../model/byte-writer.ts';
 import type { KeyedHasher } from '../model/digests.ts';
 import { encodeHoles, type Hole, MAX_HOLES, type Recipe } from '../model/entry.ts';
-import { lseek, pread, PosixError, SEEK_DATA, SEEK_HOLE, ENXIO } from '../posix/index.ts';
+import { ENXIO, lseek, PosixError, pread, SEEK_DATA, SEEK_HOLE } from '../posix/index.ts';
 import type { BlockBatch } from './block-batch.ts';
 
 const READ_BYTES = 1024 * 1024;
@@ -58,7 +58,8 @@ export class ContentReader {
     let end = 0;
     for (const extent of extents) end = await this.#readExtent(fd, extent, recipe);
     this.#cut(recipe, true);
-    if (holes.length > 0) this.#digester.update(encodeHoles(holes, new ByteWriter(holes.length * 16 + 4)).finish());
+    if (holes.length > 0)
+      this.#digester.update(encodeHoles(holes, new ByteWriter(holes.length * 16 + 4)).finish());
     const last = holes.at(-1);
     const whole = Math.max(end, last ? last.offset + last.length : 0);
     return { digest: this.#digester.finish(), recipe: recipe.finish(holes), size: whole };

@@ -1,7 +1,7 @@
-import { ByteWriter } from '../model/byte-writer.ts';
 import { BlockKind } from '../blocks/intake.ts';
+import { ByteWriter } from '../model/byte-writer.ts';
 import type { KeyedHasher } from '../model/digests.ts';
-import { encodeHints, encodeState, EntryFlag, EntryType, type Xattr } from '../model/entry.ts';
+import { EntryFlag, EntryType, encodeHints, encodeState, type Xattr } from '../model/entry.ts';
 import * as posix from '../posix/index.ts';
 import { PosixError, Stat } from '../posix/index.ts';
 import type { BlockBatch } from './block-batch.ts';
@@ -51,7 +51,7 @@ const opened = (result: number, call: string): number => {
 };
 
 /** Times that lie too near to (or after) the scan's start say nothing of later changes within the clock's tick. */
-export function isRacy(stat: Stat, startedAtNs: bigint, granularityNs: bigint): boolean {
+function isRacy(stat: Stat, startedAtNs: bigint, granularityNs: bigint): boolean {
   const limit = startedAtNs - granularityNs;
   const changed = stat.ctimeSec * 1_000_000_000n + BigInt(stat.ctimeNsec);
   const modified = stat.mtimeSec * 1_000_000_000n + BigInt(stat.mtimeNsec);
@@ -99,7 +99,15 @@ export class EntryReader {
         opened(posix.fstat(fd, this.#after), 'fstat');
         const steady = sameFile(this.#before, this.#after) && content.size === this.#after.sizeNumber;
         if (!steady && attempt === 1) continue;
-        return this.#encode(this.#after, EntryType.file, NONE, xattrs, content, steady, sameFile(walked, this.#after));
+        return this.#encode(
+          this.#after,
+          EntryType.file,
+          NONE,
+          xattrs,
+          content,
+          steady,
+          sameFile(walked, this.#after),
+        );
       }
     } finally {
       posix.close(fd);
@@ -125,7 +133,11 @@ export class EntryReader {
       if (value === -posix.ENODATA) continue; // it was removed since it was listed
       const bytes = checked(value, 'getxattr');
       if (bytes.length <= MAX_INLINE_XATTR) xattrs.push({ name, value: bytes });
-      else xattrs.push({ name, value: { id: this.#readers.batch.add(bytes, BlockKind.data), length: bytes.length } });
+      else
+        xattrs.push({
+          name,
+          value: { id: this.#readers.batch.add(bytes, BlockKind.data), length: bytes.length },
+        });
     }
     return xattrs;
   }
@@ -176,7 +188,13 @@ export class EntryReader {
     const trusted = steady && asWalked && !isRacy(stat, startedAtNs, granularityNs);
     // Hints that can't be trusted are zeros, which match nothing.
     const hints = trusted
-      ? { ctimeSec: stat.ctimeSec, ctimeNsec: stat.ctimeNsec, dev: stat.dev, ino: stat.ino, nlink: stat.nlink }
+      ? {
+          ctimeSec: stat.ctimeSec,
+          ctimeNsec: stat.ctimeNsec,
+          dev: stat.dev,
+          ino: stat.ino,
+          nlink: stat.nlink,
+        }
       : { ctimeSec: 0n, ctimeNsec: 0, dev: 0n, ino: 0n, nlink: 0 };
     encodeHints(hints, out);
     return { state, hints: out.finish(), trusted, inconsistent: !steady };

@@ -39,7 +39,8 @@ export class EventPublisher {
 
   async #spill(all: boolean): Promise<void> {
     const count = this.#own.count;
-    if (count > 0 && (all || count >= MAX_RECORDS || this.#own.bytes >= MAX_BYTES)) await this.body(this.#own.finish(), count);
+    if (count > 0 && (all || count >= MAX_RECORDS || this.#own.bytes >= MAX_BYTES))
+      await this.body(this.#own.finish(), count);
   }
 
   async seal(seal: Pick<Seal, 'stateDigest' | 'totals' | 'readFrom' | 'readTo' | 'rootHint'>): Promise<void> {

@@ -7,7 +7,12 @@ export interface WorkerSetup {
   readonly digestKey: Uint8Array;
   readonly sourceKey: Uint8Array;
   readonly gearSeed: Uint8Array;
-  readonly dataKey: { readonly id: Uint8Array; readonly key: Uint8Array; readonly firstFrameNo: number; readonly endFrameNo: number };
+  readonly dataKey: {
+    readonly id: Uint8Array;
+    readonly key: Uint8Array;
+    readonly firstFrameNo: number;
+    readonly endFrameNo: number;
+  };
   /** Device of the root, whose files' link groups do not depend on its number (it may change at a reboot). */
   readonly rootDev: bigint;
   readonly startedAtNs: bigint;
@@ -57,7 +62,12 @@ export interface TaskResult {
 
 export type FromWorker =
   | { readonly type: 'ask'; readonly lane: number; readonly task: number; readonly ids: Uint8Array }
-  | { readonly type: 'frames'; readonly lane: number; readonly task: number; readonly frames: readonly SealedFrame[] }
+  | {
+      readonly type: 'frames';
+      readonly lane: number;
+      readonly task: number;
+      readonly frames: readonly SealedFrame[];
+    }
   | { readonly type: 'result'; readonly lane: number; readonly result: TaskResult }
   | { readonly type: 'error'; readonly message: string; readonly code: string | undefined };
 

@@ -17,7 +17,11 @@ export interface PoolEvents {
 const asBuffer = (bytes: Uint8Array): Buffer => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 
 function revive(frame: SealedFrame): SealedFrame {
-  const blocks = frame.blocks.map((block) => ({ ...block, id: asBuffer(block.id), children: asBuffer(block.children) }));
+  const blocks = frame.blocks.map((block) => ({
+    ...block,
+    id: asBuffer(block.id),
+    children: asBuffer(block.children),
+  }));
   return { ...frame, bytes: asBuffer(frame.bytes), keyId: asBuffer(frame.keyId), blocks };
 }
 

@@ -8,7 +8,15 @@ import { BlockBatch } from './block-batch.ts';
 import { ContentReader } from './content-reader.ts';
 import { EntryReader } from './entry-reader.ts';
 import { namesById } from './names.ts';
-import { type FromWorker, type ItemProblem, Outcome, type Task, type TaskResult, type ToWorker, type WorkerSetup } from './protocol.ts';
+import {
+  type FromWorker,
+  type ItemProblem,
+  Outcome,
+  type Task,
+  type TaskResult,
+  type ToWorker,
+  type WorkerSetup,
+} from './protocol.ts';
 
 /** While one lane waits for an answer, the other one works. */
 const LANES = 2;
@@ -62,17 +70,31 @@ class Lane {
   constructor(lane: number) {
     this.#lane = lane;
     const sink = {
-      missing: async (ids: Buffer) => (await this.#exchange({ type: 'ask', lane, task: this.#task, ids }, ownBuffer(ids)))!,
+      missing: async (ids: Buffer) =>
+        (await this.#exchange({ type: 'ask', lane, task: this.#task, ids }, ownBuffer(ids)))!,
       frames: async (frames: Parameters<BlockSinkFrames>[0]) => {
         const transfer = frames.flatMap((frame) => ownBuffer(frame.bytes));
         await this.#exchange({ type: 'frames', lane, task: this.#task, frames }, transfer);
       },
     };
     const batch = new BlockBatch(sink, sealer, new KeyedHasher(asBuffer(setup.dedupKey)));
-    this.#content = new ContentReader(new Chunker(asBuffer(setup.gearSeed)), batch, new KeyedHasher(asBuffer(setup.digestKey)));
+    this.#content = new ContentReader(
+      new Chunker(asBuffer(setup.gearSeed)),
+      batch,
+      new KeyedHasher(asBuffer(setup.digestKey)),
+    );
     const { rootDev, startedAtNs, granularityNs } = setup;
     const linkIds = new KeyedHasher(asBuffer(setup.sourceKey));
-    this.#entries = new EntryReader({ content: this.#content, batch, linkIds, users, groups, rootDev, startedAtNs, granularityNs });
+    this.#entries = new EntryReader({
+      content: this.#content,
+      batch,
+      linkIds,
+      users,
+      groups,
+      rootDev,
+      startedAtNs,
+      granularityNs,
+    });
   }
 
   #exchange(message: FromWorker, transfer: ArrayBuffer[]): Promise<Uint8Array | undefined> {
@@ -103,7 +125,11 @@ class Lane {
     for (const { dirFd, dir, items: members } of task.groups) {
       for (const { name, stat } of members) {
         walked.buffer.set(stat);
-        outcomes[item] = await this.#readItem(item, dirFd, asBuffer(dir), asBuffer(name), walked, { hashes, problems, records });
+        outcomes[item] = await this.#readItem(item, dirFd, asBuffer(dir), asBuffer(name), walked, {
+          hashes,
+          problems,
+          records,
+        });
         bytesRead += walked.sizeNumber;
         item++;
       }
@@ -125,7 +151,8 @@ class Lane {
       const entry = await this.#entries.read(dirFd, name, walked);
       entryHasher.hash(dir, name, entry.state).copy(into.hashes, item * 32);
       into.records.add(dir, name, entry.state, entry.hints);
-      if (entry.inconsistent) into.problems.push({ item, code: 1111, message: 'it changed while it was read, twice' });
+      if (entry.inconsistent)
+        into.problems.push({ item, code: 1111, message: 'it changed while it was read, twice' });
       return entry.trusted ? Outcome.read : Outcome.untrusted;
     } catch (error) {
       if (!(error instanceof PosixError)) throw error;
@@ -152,6 +179,10 @@ port.on('message', (message: ToWorker) => {
 
 for (let lane = 0; lane < LANES; lane++) {
   new Lane(lane).run().catch((error) => {
-    send({ type: 'error', message: error instanceof Error ? (error.stack ?? error.message) : String(error), code: error?.code });
+    send({
+      type: 'error',
+      message: error instanceof Error ? (error.stack ?? error.message) : String(error),
+      code: error?.code,
+    });
   });
 }

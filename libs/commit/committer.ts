@@ -45,7 +45,13 @@ export class Committer {
         const allRuns = [...runs, runRef(run, place)];
         const committedAt = now();
         const sections = [...(run.inline ? [run.inline.bytes] : []), ...(await this.#sealTags(backup))];
-        const record = this.#record(backup, source, seal, { counts, runs: allRuns, committedAt, baseDigest, lastSection: sections.length - 1 });
+        const record = this.#record(backup, source, seal, {
+          counts,
+          runs: allRuns,
+          committedAt,
+          baseDigest,
+          lastSection: sections.length - 1,
+        });
         const head = await journal.append([record], sections);
         await registry.backups.commit({
           backupId: backup.id,
@@ -67,7 +73,8 @@ export class Committer {
   /** The registry's own account of the tree has to equal the agent's. */
   async #prove(backup: BackupInfo, seal: Seal, totals: PieceTotals): Promise<void> {
     const same = seal.batches.every((count, shard) => totals.batches[shard] === count);
-    if (!same || !totals.batchDigest.equals(seal.batchDigest)) throw new TmError('TM1504', 'batches differ from the seal');
+    if (!same || !totals.batchDigest.equals(seal.batchDigest))
+      throw new TmError('TM1504', 'batches differ from the seal');
     const base = await this.#baseDigest(backup);
     const digest = DigestSum.from(base).add(totals.added).subtract(totals.removed).bytes();
     if (!digest.equals(seal.stateDigest)) throw new TmError('TM1503', `backup ${backup.label}`);
@@ -75,12 +82,18 @@ export class Committer {
 
   async #baseDigest({ sourceId, baseSeq }: BackupInfo): Promise<Buffer> {
     if (baseSeq === 0) return Buffer.alloc(32);
-    const base = (await this.#deps.registry.backups.list({ sourceId, all: true })).find((one) => one.seq === baseSeq);
+    const base = (await this.#deps.registry.backups.list({ sourceId, all: true })).find(
+      (one) => one.seq === baseSeq,
+    );
     if (!base?.stateDigest) throw new TmError('TM1303', `backup ${baseSeq} has no state digest`);
     return base.stateDigest;
   }
 
-  async #run(backup: BackupInfo, source: SourceRow, totals: PieceTotals): Promise<{ runs: RunRef[]; run: WrittenRun }> {
+  async #run(
+    backup: BackupInfo,
+    source: SourceRow,
+    totals: PieceTotals,
+  ): Promise<{ runs: RunRef[]; run: WrittenRun }> {
     const { registry } = this.#deps;
     const base = backup.baseSeq === 0 ? [] : await registry.backups.runsOf(source.id, backup.baseSeq);
     const { added, changed, metadata, deleted } = totals.counts;
@@ -101,7 +114,13 @@ export class Committer {
     backup: BackupInfo,
     source: SourceRow,
     seal: Seal,
-    made: { counts: BackupCounts; runs: readonly RunRef[]; committedAt: Date; baseDigest: Buffer; lastSection: number },
+    made: {
+      counts: BackupCounts;
+      runs: readonly RunRef[];
+      committedAt: Date;
+      baseDigest: Buffer;
+      lastSection: number;
+    },
   ): JournalRecord {
     const secret = Object.keys(backup.tags).length > 0 ? { sealed: made.lastSection } : {};
     return {

@@ -35,7 +35,10 @@ export class DeltaApplier {
     const segments = pieces.filter((piece) => piece.type === 'segment');
     if (segments.length > 0) {
       await this.#checkBlocks(backup, segments);
-      await this.#registry.entries.apply(backup, segments.map((segment) => ({ ...segment, ...segment.header })));
+      await this.#registry.entries.apply(
+        backup,
+        segments.map((segment) => ({ ...segment, ...segment.header })),
+      );
     }
     const sealed = pieces.find((piece) => piece.type === 'seal');
     if (sealed) await this.#registry.backups.seal(backupId, backup.epoch, sealed);

@@ -1,4 +1,4 @@
-import { type BlockIntake, type SealedFrame } from '../blocks/intake.ts';
+import type { BlockIntake, SealedFrame } from '../blocks/intake.ts';
 import { PackBuilder, packName } from '../blocks/pack.ts';
 import type { BlocksTable } from '../registry/port.ts';
 import type { Store } from '../store/port.ts';
@@ -102,6 +102,10 @@ export class PackIntake implements BlockIntake {
     const pack = builder.finish(keys);
     await this.#blocks.beginPack(this.#domainId, { id: pack.id, size: pack.size });
     await this.#store.create(packName(pack.id), pack.parts);
-    await this.#blocks.finishPack(this.#domainId, { id: pack.id, size: pack.size, keys: keyIds }, pack.blocks);
+    await this.#blocks.finishPack(
+      this.#domainId,
+      { id: pack.id, size: pack.size, keys: keyIds },
+      pack.blocks,
+    );
   }
 }

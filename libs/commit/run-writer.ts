@@ -18,7 +18,12 @@ export interface WrittenRun {
   readonly parts: readonly RunPart[];
 }
 
-async function* bodies(registry: Registry, sourceId: number, fromSeq: number, toSeq: number): AsyncGenerator<{ body: Buffer; count: number }> {
+async function* bodies(
+  registry: Registry,
+  sourceId: number,
+  fromSeq: number,
+  toSeq: number,
+): AsyncGenerator<{ body: Buffer; count: number }> {
   const writer = new RecordWriter();
   const take = () => ({ count: writer.count, body: writer.finish() });
   for await (const page of registry.entries.versions(sourceId, fromSeq, toSeq)) {
@@ -62,7 +67,12 @@ export async function writeRun(
   const rows = await deps.registry.blocks.locate(deps.domain, ids);
   const parts = rows.map((row, i): RunPart => {
     if (!row) throw new Error(`run block ${ids[i]!.toString('hex')} is not in the registry`);
-    return { in: 'pack', pack: row.pack.toString('hex'), frameOffset: row.frameOffset, frameLength: row.frameLength };
+    return {
+      in: 'pack',
+      pack: row.pack.toString('hex'),
+      frameOffset: row.frameOffset,
+      frameLength: row.frameLength,
+    };
   });
   return { fromSeq, toSeq, records, inline: undefined, parts };
 }

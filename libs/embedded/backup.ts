@@ -1,6 +1,8 @@
+import { randomBytes, randomUUID } from 'node:crypto';
 import { realpath, stat } from 'node:fs/promises';
-import { randomBytes } from 'node:crypto';
-import { DeltaCalculator, type BackupContext } from '../calculate/delta-calculator.ts';
+import { BlockKind } from '../blocks/intake.ts';
+import { gearSeedOf } from '../blocks/keys.ts';
+import { type BackupContext, DeltaCalculator } from '../calculate/delta-calculator.ts';
 import { Collector, type CollectProblem } from '../collect/collector.ts';
 import type { WorkerSetup } from '../collect/protocol.ts';
 import { Committer } from '../commit/committer.ts';
@@ -9,14 +11,12 @@ import { PackIntake } from '../commit/pack-intake.ts';
 import type { BackupInfo } from '../model/backup.ts';
 import { TmError } from '../model/errors.ts';
 import type { BackupKind } from '../model/label.ts';
-import { close, fstat, open, O_DIRECTORY, O_NOFOLLOW, O_RDONLY, Stat } from '../posix/index.ts';
 import type { OpenedBackup, SourceRow } from '../registry/port.ts';
 import { InProcessTransport } from '../transport/in-process.ts';
-import { BlockKind } from '../blocks/intake.ts';
-import { gearSeedOf } from '../blocks/keys.ts';
-import { openScan, type OpenScan } from './open-scan.ts';
-import { type Engine, newId } from './engine.ts';
+import type { Engine } from './engine.ts';
+import { CLOCK_GRANULARITY_NS, type OpenScan, openScan } from './open-scan.ts';
 import { publishOutbox } from './outbox.ts';
+import { storeFolder } from './own-folders.ts';
 
 export interface BackupRequest {
   readonly dir: string;
@@ -32,8 +32,6 @@ export interface BackupRequest {
 }
 
 const PACK_BYTES = 24 * 1024 * 1024;
-/** Times younger than this are not trusted: the coarsest clock tick of kernels in use. */
-export const CLOCK_GRANULARITY_NS = 10_000_000n;
 
 /** One backup of one folder: opens the slot, runs the stages over the in-process transport, and ends it one way or the other. */
 export async function backup(engine: Engine, request: BackupRequest): Promise<BackupInfo> {
@@ -65,10 +63,16 @@ export async function backup(engine: Engine, request: BackupRequest): Promise<Ba
 }
 
 /** A backup that reached `committing` is settled by what the journal holds, at the next start. */
-async function failUnlessCommitted(engine: Engine, { backup: { id, label } }: OpenedBackup, code: string): Promise<void> {
+async function failUnlessCommitted(
+  engine: Engine,
+  { backup: { id, label } }: OpenedBackup,
+  code: string,
+): Promise<void> {
   const now = await engine.registry.backups.get(id);
   if (!now || now.state === 'committing' || now.state === 'committed') return;
-  await engine.registry.backups.fail(id, code, [{ type: 'backup.failed', data: { backupId: id, label, code } }]);
+  await engine.registry.backups.fail(id, code, [
+    { type: 'backup.failed', data: { backupId: id, label, code } },
+  ]);
 }
 
 /** The canonical path, with one clear error for everything that can be wrong with it. */
@@ -80,40 +84,51 @@ async function checkedRoot(engine: Engine, dir: string): Promise<Buffer> {
   } catch (error) {
     if (error instanceof TmError) throw error;
     const { code } = error as NodeJS.ErrnoException;
-    throw new TmError(code === 'ENOENT' ? 'TM1101' : 'TM1102', `${dir} (${code})`, { path: dir, cause: error });
+    throw new TmError(code === 'ENOENT' ? 'TM1101' : 'TM1102', `${dir} (${code})`, {
+      path: dir,
+      cause: error,
+    });
   }
   for (const own of [engine.home.path, storeFolder(engine)]) {
     const folder = own && (await realpath(Buffer.from(own), { encoding: 'buffer' }).catch(() => undefined));
-    if (folder && isBelow(root, folder)) throw new TmError('TM1104', `${dir} is below ${folder}`, { path: dir });
+    if (folder && isBelow(root, folder))
+      throw new TmError('TM1104', `${dir} is below ${folder}`, { path: dir });
   }
   return root;
 }
 
 const isBelow = (path: Buffer, folder: Buffer): boolean =>
-  path.equals(folder) || Buffer.concat([path, Buffer.from('/')]).indexOf(Buffer.concat([folder, Buffer.from('/')])) === 0;
-
-/** The folder of a file:// store. */
-export function storeFolder(engine: Engine): string | undefined {
-  return engine.store.url.startsWith('file:') ? decodeURIComponent(new URL(engine.store.url).pathname) : undefined;
-}
+  path.equals(folder) ||
+  Buffer.concat([path, Buffer.from('/')]).indexOf(Buffer.concat([folder, Buffer.from('/')])) === 0;
 
 async function ensureSource(engine: Engine, root: Buffer): Promise<SourceRow> {
   const { registry, home, domain } = engine;
-  const known = (await registry.backups.sources()).find((one) => one.agent === home.agent && one.root.equals(root));
+  const known = (await registry.backups.sources()).find(
+    (one) => one.agent === home.agent && one.root.equals(root),
+  );
   if (known) return known;
-  const [uid, key] = [newId(), randomBytes(32)];
+  const [uid, key] = [randomUUID(), randomBytes(32)];
   const secret = { root: root.toString('base64'), agent: home.agent, key: key.toString('base64') };
   const sealed = await engine.seal(Buffer.from(JSON.stringify(secret)), BlockKind.run);
   let source: SourceRow | undefined;
-  await engine.decide([{ kind: 'source', uid, domain: domain.id, sealed: 0 }], [sealed.bytes], async (head) => {
-    source = await registry.backups.ensureSource({ uid, agent: home.agent, root, key, domain: domain.id });
-    await registry.journal.setHead(head);
-  });
+  await engine.decide(
+    [{ kind: 'source', uid, domain: domain.id, sealed: 0 }],
+    [sealed.bytes],
+    async (head) => {
+      source = await registry.backups.ensureSource({ uid, agent: home.agent, root, key, domain: domain.id });
+      await registry.journal.setHead(head);
+    },
+  );
   return source!;
 }
 
 /** Wires agent, calculator and writer together for this backup and waits for the commit. */
-async function runStages(engine: Engine, opened: OpenedBackup, scan: OpenScan, request: BackupRequest): Promise<BackupInfo> {
+async function runStages(
+  engine: Engine,
+  opened: OpenedBackup,
+  scan: OpenScan,
+  request: BackupRequest,
+): Promise<BackupInfo> {
   const { registry } = engine;
   const abort = new AbortController();
   const committed = Promise.withResolvers<void>();
@@ -149,7 +164,8 @@ async function runStages(engine: Engine, opened: OpenedBackup, scan: OpenScan, r
     },
   );
   transport.subscribe('change-events', async (messages) => {
-    for (const message of messages) await transport.publish('delta-sets', [await calculator.calculate(message)]);
+    for (const message of messages)
+      await transport.publish('delta-sets', [await calculator.calculate(message)]);
   });
   transport.subscribe('delta-sets', (messages) => applier.apply(messages));
   try {
@@ -176,7 +192,12 @@ async function runStages(engine: Engine, opened: OpenedBackup, scan: OpenScan, r
   return (await registry.backups.get(opened.backup.id))!;
 }
 
-async function workerSetups(engine: Engine, opened: OpenedBackup, scan: OpenScan, threads: number): Promise<WorkerSetup[]> {
+async function workerSetups(
+  engine: Engine,
+  opened: OpenedBackup,
+  scan: OpenScan,
+  threads: number,
+): Promise<WorkerSetup[]> {
   const { domain, dataKey } = engine;
   const setups: WorkerSetup[] = [];
   for (let i = 0; i < threads; i++) {
@@ -193,17 +214,4 @@ async function workerSetups(engine: Engine, opened: OpenedBackup, scan: OpenScan
     });
   }
   return setups;
-}
-
-/** Device and inode of a folder, for what must never be part of a source. */
-export function identify(path: string): { devMajor: number; devMinor: number; ino: bigint } | undefined {
-  try {
-    const fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
-    const of = new Stat();
-    fstat(fd, of);
-    close(fd);
-    return { devMajor: of.devMajor, devMinor: of.devMinor, ino: of.ino };
-  } catch {
-    return undefined;
-  }
 }

@@ -1,5 +1,5 @@
-import type { BlockKind, SealedFrame } from '../blocks/intake.ts';
 import { FrameSealer } from '../blocks/frame.ts';
+import type { BlockKind, SealedFrame } from '../blocks/intake.ts';
 import { type DomainKeys, newDataKey } from '../blocks/keys.ts';
 import type { WrappedKey } from '../commit/pack-intake.ts';
 import { KeyedHasher } from '../model/digests.ts';

@@ -1,5 +1,13 @@
 import { readFile } from 'node:fs/promises';
-import { type DomainKeys, type DomainSecret, generateIdentity, openIdentity, protectIdentity, recipientOf, unwrapDomain } from '../blocks/keys.ts';
+import {
+  type DomainKeys,
+  type DomainSecret,
+  generateIdentity,
+  openIdentity,
+  protectIdentity,
+  recipientOf,
+  unwrapDomain,
+} from '../blocks/keys.ts';
 import { blake3 } from '../model/digests.ts';
 import { TmError } from '../model/errors.ts';
 import type { Store } from '../store/port.ts';
@@ -36,7 +44,12 @@ export async function loadDomain(home: Home, store: Store, config: KeyConfig): P
   try {
     const file = JSON.parse((await readSecret(home.domainFile)).toString()) as DomainFile;
     const { id, recipient } = file;
-    return { id, recipient, dedupKey: Buffer.from(file.dedupKey, 'base64'), digestKey: Buffer.from(file.digestKey, 'base64') };
+    return {
+      id,
+      recipient,
+      dedupKey: Buffer.from(file.dedupKey, 'base64'),
+      digestKey: Buffer.from(file.digestKey, 'base64'),
+    };
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
     const { identity: _, ...domain } = await findDomainSecret(home, store, config);
@@ -49,7 +62,10 @@ export async function loadDomain(home: Home, store: Store, config: KeyConfig): P
 export async function readIdentity(home: Home, config: KeyConfig): Promise<string> {
   const file = config.identityFile ?? home.identityFile;
   try {
-    return await openIdentity(config.identityFile ? await readFile(file) : await readSecret(file), config.passphrase);
+    return await openIdentity(
+      config.identityFile ? await readFile(file) : await readSecret(file),
+      config.passphrase,
+    );
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') throw new TmError('TM1402', file);
     throw error;
@@ -57,7 +73,10 @@ export async function readIdentity(home: Home, config: KeyConfig): Promise<strin
 }
 
 /** Makes the identity of a new home, or takes the one that is given or there already. */
-export async function ensureIdentity(home: Home, config: KeyConfig): Promise<{ identity: string; made: boolean }> {
+export async function ensureIdentity(
+  home: Home,
+  config: KeyConfig,
+): Promise<{ identity: string; made: boolean }> {
   try {
     const identity = await readIdentity(home, config);
     return { identity, made: false };
@@ -74,13 +93,19 @@ async function readKeyObject(store: Store, name: string): Promise<Buffer> {
   try {
     return await store.read(name);
   } catch (error) {
-    if (error instanceof TmError && error.code === 'TM1205') throw new TmError('TM1404', `${name} is missing`, { cause: error });
+    if (error instanceof TmError && error.code === 'TM1205')
+      throw new TmError('TM1404', `${name} is missing`, { cause: error });
     throw error;
   }
 }
 
 /** The domain's private key. Throws TM1401 where the identity opens none of its key objects. */
-export async function openDomainSecret(home: Home, store: Store, domain: string, config: KeyConfig): Promise<DomainSecret> {
+export async function openDomainSecret(
+  home: Home,
+  store: Store,
+  domain: string,
+  config: KeyConfig,
+): Promise<DomainSecret> {
   const identity = await readIdentity(home, config);
   const name = domainKeyName(domain, 1, await recipientOf(identity));
   if (await store.stat(name)) return unwrapDomain(await readKeyObject(store, name), identity);
@@ -91,7 +116,7 @@ export async function openDomainSecret(home: Home, store: Store, domain: string,
 }
 
 /** As above, for a home that does not know its domain: the first domain that the identity opens. */
-export async function findDomainSecret(home: Home, store: Store, config: KeyConfig): Promise<DomainSecret> {
+async function findDomainSecret(home: Home, store: Store, config: KeyConfig): Promise<DomainSecret> {
   const identity = await readIdentity(home, config);
   const own = domainKeyName('x', 1, await recipientOf(identity)).slice('keys/x/'.length);
   let others = 0;

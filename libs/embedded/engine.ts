@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto';
 import type { DomainKeys, DomainSecret } from '../blocks/keys.ts';
 import type { SealBlock } from '../commit/run-writer.ts';
 import { TmError } from '../model/errors.ts';
@@ -43,7 +42,10 @@ export class Engine {
   readonly dataKey: DataKey;
   readonly #release: () => Promise<void>;
 
-  private constructor(parts: Pick<Engine, 'config' | 'home' | 'registry' | 'store' | 'storeRow' | 'domain'>, release: () => Promise<void>) {
+  private constructor(
+    parts: Pick<Engine, 'config' | 'home' | 'registry' | 'store' | 'storeRow' | 'domain'>,
+    release: () => Promise<void>,
+  ) {
     this.config = parts.config;
     this.home = parts.home;
     this.registry = parts.registry;
@@ -93,7 +95,11 @@ export class Engine {
   }
 
   /** Makes a decision durable in the journal, then has `effect` write it to the registry together with the new head. */
-  async decide(records: readonly JournalRecord[], sections: readonly Buffer[], effect: (head: JournalHead) => Promise<void>): Promise<void> {
+  async decide(
+    records: readonly JournalRecord[],
+    sections: readonly Buffer[],
+    effect: (head: JournalHead) => Promise<void>,
+  ): Promise<void> {
     await this.registry.journal.withWriter(this.home.writer, async () => {
       const journal = await this.journal();
       await effect(await journal.append(records, sections));
@@ -112,10 +118,13 @@ async function openKnownStore(config: EngineConfig, known: StoreRow): Promise<Co
   const store = await openStore(config.storeUrl, { create: false });
   const identity = await readStoreIdentity(store);
   if (!identity) throw new TmError('TM1202', store.url);
-  if (identity.storeId !== known.storeId) throw new TmError('TM1203', `${store.url} is store ${identity.storeId}, the registry knows ${known.storeId}`);
+  if (identity.storeId !== known.storeId)
+    throw new TmError(
+      'TM1203',
+      `${store.url} is store ${identity.storeId}, the registry knows ${known.storeId}`,
+    );
   const owner = await currentOwner(store);
-  if (owner?.registryId !== known.registryId) throw new TmError('TM1207', `${store.url} belongs to registry ${owner?.registryId ?? 'none'}`);
+  if (owner?.registryId !== known.registryId)
+    throw new TmError('TM1207', `${store.url} belongs to registry ${owner?.registryId ?? 'none'}`);
   return store;
 }
-
-export const newId = (): string => randomUUID();

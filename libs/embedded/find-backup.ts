@@ -10,7 +10,7 @@ export interface FoundBackup {
 }
 
 /** The source of a folder, given as DIR or AGENT:DIR. */
-export async function findSource(engine: Engine, name: string): Promise<SourceRow> {
+async function findSource(engine: Engine, name: string): Promise<SourceRow> {
   const sources = await engine.registry.backups.sources();
   const real = (path: string): Buffer => {
     try {
@@ -36,7 +36,11 @@ export async function committed(engine: Engine, source: string | undefined): Pro
 }
 
 /** `latest`, `baseline`, a label, or its unique prefix; `--at` gives the newest backup committed until then. */
-export async function findBackup(engine: Engine, label: string, source: string | undefined): Promise<FoundBackup> {
+export async function findBackup(
+  engine: Engine,
+  label: string,
+  source: string | undefined,
+): Promise<FoundBackup> {
   const all = await committed(engine, source);
   if (label === 'latest' || label === 'baseline') return newest(all, label);
   const exact = all.filter((one) => one.backup.label === label);
@@ -47,10 +51,17 @@ export async function findBackup(engine: Engine, label: string, source: string |
   throw ambiguous(label, matches);
 }
 
-export async function findBackupAt(engine: Engine, time: string, source: string | undefined): Promise<FoundBackup> {
+export async function findBackupAt(
+  engine: Engine,
+  time: string,
+  source: string | undefined,
+): Promise<FoundBackup> {
   const at = new Date(time);
-  if (Number.isNaN(at.getTime())) throw new TmError('TM1002', `--at ${time}: a time such as 2026-11-24T10:15:00Z is expected`);
-  const until = (await committed(engine, source)).filter((one) => one.backup.committedAt && one.backup.committedAt <= at);
+  if (Number.isNaN(at.getTime()))
+    throw new TmError('TM1002', `--at ${time}: a time such as 2026-11-24T10:15:00Z is expected`);
+  const until = (await committed(engine, source)).filter(
+    (one) => one.backup.committedAt && one.backup.committedAt <= at,
+  );
   if (until.length === 0) throw new TmError('TM1701', `none was committed until ${at.toISOString()}`);
   return newest(until, 'latest');
 }

@@ -60,7 +60,7 @@ export class Home {
   }
 }
 
-export async function readJson<T>(file: string): Promise<T | undefined> {
+async function readJson<T>(file: string): Promise<T | undefined> {
   try {
     return JSON.parse(await readFile(file, 'utf8')) as T;
   } catch (error) {

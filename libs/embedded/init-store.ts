@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto';
+import { randomBytes, randomUUID } from 'node:crypto';
 import { newDomain, recipientOf, wrapDomain } from '../blocks/keys.ts';
 import { TmError } from '../model/errors.ts';
 import type { Registry, StoreRow } from '../registry/port.ts';
@@ -8,7 +8,7 @@ import { claimOwner } from '../store/owner.ts';
 import type { CollectableStore } from '../store/port.ts';
 import { createStoreIdentity, readStoreIdentity } from '../store/store-identity.ts';
 import { domainKeyName, ensureIdentity, saveDomain } from './domain-files.ts';
-import { type EngineConfig, newId } from './engine.ts';
+import type { EngineConfig } from './engine.ts';
 import type { Home } from './home.ts';
 
 /**
@@ -25,19 +25,27 @@ export async function initStore(
   if (!config.create) throw new TmError('TM1202', store.url);
   const { identity, made } = await ensureIdentity(home, config);
   const now = new Date();
-  const [storeId, registryId] = [newId(), newId()];
-  const secret = await newDomain(newId(), randomBytes(32));
+  const [storeId, registryId] = [randomUUID(), randomUUID()];
+  const secret = await newDomain(randomUUID(), randomBytes(32));
   const recipient = await recipientOf(identity);
   await store.create(domainKeyName(secret.id, 1, recipient), [await wrapDomain(secret, [recipient])]);
   await createStoreIdentity(store, storeId, now);
   const { generation } = await claimOwner(store, { registryId, takenIn: {}, now });
-  const journal = new JournalWriter(store, { writer: home.writer, head: undefined, ownerGeneration: generation, now: () => new Date() });
+  const journal = new JournalWriter(store, {
+    writer: home.writer,
+    head: undefined,
+    ownerGeneration: generation,
+    now: () => new Date(),
+  });
   const head = await journal.append([{ kind: 'store', storeId, domains: [secret.id] }], []);
   const { identity: _, ...domain } = secret;
   await saveDomain(home, domain);
   await registry.journal.setHead(head);
   const storeRow = { storeId, registryId, ownerGeneration: generation };
   await registry.journal.setStore(storeRow);
-  if (made) config.onStatus(`made a new store at ${store.url}; its key is ${home.identityFile}: keep a copy elsewhere too`);
+  if (made)
+    config.onStatus(
+      `made a new store at ${store.url}; its key is ${home.identityFile}: keep a copy elsewhere too`,
+    );
   return { store, storeRow };
 }

@@ -1,9 +1,23 @@
 import { TmError } from '../model/errors.ts';
 import { check, close, fstat, O_CLOEXEC, O_DIRECTORY, O_RDONLY, open, Stat } from '../posix/index.ts';
 import type { OpenedBackup } from '../registry/port.ts';
-import { checkRoot, ExcludeRules, openState, rebuildState, Scan, type StateIdentity, type StateReader, StateWriter, topLevelNames } from '../scan/index.ts';
-import { type BackupRequest, CLOCK_GRANULARITY_NS, identify, storeFolder } from './backup.ts';
+import {
+  checkRoot,
+  ExcludeRules,
+  openState,
+  rebuildState,
+  Scan,
+  type StateIdentity,
+  type StateReader,
+  StateWriter,
+  topLevelNames,
+} from '../scan/index.ts';
+import type { BackupRequest } from './backup.ts';
 import type { Engine } from './engine.ts';
+import { ownFolders } from './own-folders.ts';
+
+/** Times younger than this are not trusted: the coarsest clock tick of kernels in use. */
+export const CLOCK_GRANULARITY_NS = 10_000_000n;
 
 /** A scan that is ready to be pulled, with the state that it compares with and the one that it writes. */
 export interface OpenScan {
@@ -17,31 +31,50 @@ export interface OpenScan {
 }
 
 /** State as of the base: from the agent's file, else rebuilt from the registry. */
-async function stateOfBase(engine: Engine, { backup, source, baseDigest }: OpenedBackup): Promise<StateReader | undefined> {
+async function stateOfBase(
+  engine: Engine,
+  { backup, source, baseDigest }: OpenedBackup,
+): Promise<StateReader | undefined> {
   if (backup.baseSeq === 0) return undefined;
-  const base = (await engine.registry.backups.list({ sourceId: source.id, all: true })).find((one) => one.seq === backup.baseSeq);
+  const base = (await engine.registry.backups.list({ sourceId: source.id, all: true })).find(
+    (one) => one.seq === backup.baseSeq,
+  );
   if (!base) throw new TmError('TM1303', `backup ${backup.baseSeq} is not in the registry`);
-  const identity: StateIdentity = { sourceUid: source.uid, seq: base.seq, epoch: base.epoch, stateDigest: baseDigest };
+  const identity: StateIdentity = {
+    sourceUid: source.uid,
+    seq: base.seq,
+    epoch: base.epoch,
+    stateDigest: baseDigest,
+  };
   const path = engine.home.stateFile(source.uid);
-  const state = openState(path, identity) ?? (await rebuildState(path, identity, engine.registry.entries.list(source.id, base.seq)));
+  const state =
+    openState(path, identity) ??
+    (await rebuildState(path, identity, engine.registry.entries.list(source.id, base.seq)));
   if (!state) throw new TmError('TM1503', `the registry's entries of ${base.label} do not add up`);
   return state;
 }
 
-export async function openScan(engine: Engine, opened: OpenedBackup, root: Buffer, request: BackupRequest): Promise<OpenScan> {
+export async function openScan(
+  engine: Engine,
+  opened: OpenedBackup,
+  root: Buffer,
+  request: BackupRequest,
+): Promise<OpenScan> {
   const startedAtNs = BigInt(Date.now()) * 1_000_000n;
   const rootFd = openRoot(root);
   const previous = await stateOfBase(engine, opened);
   try {
-    if (previous && !request.acceptRoot && checkRoot(rootFd, opened.source.rootHint, topLevelNames(previous)) !== 'ok') {
+    if (
+      previous &&
+      !request.acceptRoot &&
+      checkRoot(rootFd, opened.source.rootHint, topLevelNames(previous)) !== 'ok'
+    ) {
       throw new TmError('TM1105', root.toString(), { path: root.toString() });
     }
     const stat = new Stat();
     check(fstat(rootFd, stat), 'statx');
     const { source, backup } = opened;
     const state = new StateWriter(engine.home.stateFile(source.uid), startedAtNs);
-    const folder = storeFolder(engine);
-    const skip = [identify(engine.home.path), folder === undefined ? undefined : identify(folder)].filter((one) => one !== undefined);
     const scan = new Scan({
       rootFd,
       rootPath: root,
@@ -50,7 +83,7 @@ export async function openScan(engine: Engine, opened: OpenedBackup, root: Buffe
       readAll: backup.kind === 'full',
       excludes: new ExcludeRules(request.excludes),
       oneFileSystem: request.oneFileSystem,
-      skip,
+      skip: ownFolders(engine),
       startedAt: startedAtNs,
       clockGranularityNs: Number(CLOCK_GRANULARITY_NS),
     });
@@ -79,6 +112,9 @@ function openRoot(root: Buffer): number {
   try {
     return open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   } catch (error) {
-    throw new TmError('TM1102', `${root} (${(error as NodeJS.ErrnoException).code})`, { path: root.toString(), cause: error });
+    throw new TmError('TM1102', `${root} (${(error as NodeJS.ErrnoException).code})`, {
+      path: root.toString(),
+      cause: error,
+    });
   }
 }

@@ -3,7 +3,7 @@ import type { OutboxRow } from '../registry/port.ts';
 import type { Engine } from './engine.ts';
 
 /** An outbox row as the CloudEvent that goes out; its id is the same at every try. */
-export function toCommitMessage(row: OutboxRow): CommitMessage {
+function toCommitMessage(row: OutboxRow): CommitMessage {
   return {
     specversion: '1.0',
     id: `${row.sourceUid}:${row.eventNo}`,
@@ -17,7 +17,10 @@ export function toCommitMessage(row: OutboxRow): CommitMessage {
 }
 
 /** Publishes what waits, in order. Embedded, there is nobody to tell but the caller: `onEvent`. */
-export async function publishOutbox(engine: Engine, onEvent: (event: CommitMessage) => void = () => {}): Promise<void> {
+export async function publishOutbox(
+  engine: Engine,
+  onEvent: (event: CommitMessage) => void = () => {},
+): Promise<void> {
   for (;;) {
     const rows = await engine.registry.outbox.pending(500);
     if (rows.length === 0) return;

@@ -21,7 +21,11 @@ async function applyRecord(engine: Engine, object: JournalObject, record: Journa
   const head = { writer: object.writer, number: object.number, chain: object.chain };
   const { backups } = engine.registry;
   if (record.kind === 'source') {
-    const secret = await openSealed<{ root: string; agent: string; key: string }>(engine, object, record.sealed);
+    const secret = await openSealed<{ root: string; agent: string; key: string }>(
+      engine,
+      object,
+      record.sealed,
+    );
     const [root, key] = [Buffer.from(secret.root, 'base64'), Buffer.from(secret.key, 'base64')];
     await backups.ensureSource({ uid: record.uid, agent: secret.agent, root, key, domain: record.domain });
   } else if (record.kind === 'commit') {
@@ -31,22 +35,39 @@ async function applyRecord(engine: Engine, object: JournalObject, record: Journa
     const all = await backups.list({ sourceId: source.id, all: true });
     const idOf = (seq: number) => all.find((one) => one.seq === seq)?.id;
     if (record.kind === 'expiry') {
-      await backups.expire(record.sourceSeqs.map(idOf).filter((id) => id !== undefined), head, [], object.time);
+      await backups.expire(
+        record.sourceSeqs.map(idOf).filter((id) => id !== undefined),
+        head,
+        [],
+        object.time,
+      );
     } else {
       const id = idOf(record.sourceSeq);
       if (id && record.kind === 'pin') await backups.setPinned(id, record.pinned, head);
-      if (id && record.kind === 'tag') await backups.setTags(id, (await openSealed<{ tags: Record<string, string> }>(engine, object, record.sealed)).tags, head);
+      if (id && record.kind === 'tag')
+        await backups.setTags(
+          id,
+          (await openSealed<{ tags: Record<string, string> }>(engine, object, record.sealed)).tags,
+          head,
+        );
     }
   }
 }
 
 /** A commit whose registry transaction did not happen: its rows are there, ahead of the commit. */
-async function applyCommit(engine: Engine, object: JournalObject, record: JournalRecordOf<'commit'>): Promise<void> {
+async function applyCommit(
+  engine: Engine,
+  object: JournalObject,
+  record: JournalRecordOf<'commit'>,
+): Promise<void> {
   const { backups } = engine.registry;
   const backup = await backups.get(record.backupId);
   if (backup?.state === 'committed' || backup?.state === 'expired') return;
   if (backup?.state !== 'committing') {
-    throw new TmError('TM1212', `${object.name} commits ${record.label}, which the registry lacks; run \`tidemark registry rebuild\``);
+    throw new TmError(
+      'TM1212',
+      `${object.name} commits ${record.label}, which the registry lacks; run \`tidemark registry rebuild\``,
+    );
   }
   const data = { backupId: backup.id, seq: backup.seq, kind: backup.kind, label: backup.label };
   await backups.commit({

@@ -5,7 +5,7 @@ import type { Engine } from './engine.ts';
 import { readingKeys } from './reading-keys.ts';
 
 /** Plaintext of a section of a journal object; it is a frame. */
-export async function openSection(engine: Engine, object: JournalObject, section: number): Promise<Buffer> {
+async function openSection(engine: Engine, object: JournalObject, section: number): Promise<Buffer> {
   const bytes = object.sections[section];
   if (!bytes) throw new TmError('TM1212', `${object.name} has no section ${section}`);
   const { ring, domainId } = await readingKeys(engine);

@@ -1,7 +1,9 @@
 import { createRequire } from 'node:module';
 import type { TreePath } from './tree-path.ts';
 
-const { Blake3Hasher, blake3: hash } = createRequire(import.meta.url)('@napi-rs/blake-hash') as typeof import('@napi-rs/blake-hash');
+const { Blake3Hasher, blake3: hash } = createRequire(import.meta.url)(
+  '@napi-rs/blake-hash',
+) as typeof import('@napi-rs/blake-hash');
 
 /** BLAKE3 of the bytes, unkeyed; 32 bytes. */
 export function blake3(...parts: readonly Uint8Array[]): Buffer {

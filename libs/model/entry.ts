@@ -3,7 +3,14 @@ import { ByteWriter } from './byte-writer.ts';
 import { TmError } from './errors.ts';
 
 /** Kinds of entries; the numbers are part of the format. */
-export const EntryType = { file: 1, directory: 2, symlink: 3, fifo: 4, charDevice: 5, blockDevice: 6 } as const;
+export const EntryType = {
+  file: 1,
+  directory: 2,
+  symlink: 3,
+  fifo: 4,
+  charDevice: 5,
+  blockDevice: 6,
+} as const;
 export type EntryType = (typeof EntryType)[keyof typeof EntryType];
 
 /** Flags of a state; part of the format. */
@@ -83,18 +90,18 @@ export interface EntryHints {
   readonly nlink: number;
 }
 
-export const DIGEST_BYTES = 32;
-export const BLOCK_ID_BYTES = 32;
+const DIGEST_BYTES = 32;
+const BLOCK_ID_BYTES = 32;
 /** Items a state or recipe tree's root holds inline; more make a tree. */
 export const MAX_INLINE_ITEMS = 64;
 export const MAX_RECIPE_CHILDREN = 1024;
-export const MAX_RECIPE_DEPTH = 6;
+const MAX_RECIPE_DEPTH = 6;
 export const MAX_INLINE_HOLES = 64;
 export const MAX_HOLES = 200_000;
 export const HINTS_BYTES = 32;
 const ITEM_KIND = { block: 1, recipe: 2, zeros: 3 } as const;
 
-export function encodeItems(items: readonly RecipeItem[], out: ByteWriter): void {
+function encodeItems(items: readonly RecipeItem[], out: ByteWriter): void {
   for (const item of items) {
     out.u8(ITEM_KIND[item.kind]);
     out.u64(item.length);
@@ -103,7 +110,7 @@ export function encodeItems(items: readonly RecipeItem[], out: ByteWriter): void
   }
 }
 
-export function decodeItems(input: ByteReader, count: number): RecipeItem[] {
+function decodeItems(input: ByteReader, count: number): RecipeItem[] {
   const items: RecipeItem[] = [];
   for (let i = 0; i < count; i++) {
     const kind = input.u8();
@@ -171,7 +178,10 @@ function decodeXattrs(input: ByteReader): Xattr[] {
     const name = input.bytes(input.u8());
     const external = input.u8() === 1;
     const length = input.u32();
-    xattrs.push({ name, value: external ? { id: input.bytes(BLOCK_ID_BYTES), length } : input.bytes(length) });
+    xattrs.push({
+      name,
+      value: external ? { id: input.bytes(BLOCK_ID_BYTES), length } : input.bytes(length),
+    });
   }
   return xattrs;
 }
@@ -214,7 +224,8 @@ export function encodeState(state: EntryState, out: ByteWriter): void {
 function decodeRecipe(input: ByteReader): Recipe {
   const depth = input.u8();
   const count = input.u32();
-  if (depth > MAX_RECIPE_DEPTH || count > MAX_INLINE_ITEMS) throw new TmError('TM1605', 'recipe over its limits');
+  if (depth > MAX_RECIPE_DEPTH || count > MAX_INLINE_ITEMS)
+    throw new TmError('TM1605', 'recipe over its limits');
   const items = decodeItems(input, count);
   const holes: HoleMap =
     input.u8() === 0
@@ -226,7 +237,8 @@ function decodeRecipe(input: ByteReader): Recipe {
 export function decodeState(bytes: Buffer): EntryState {
   const input = new ByteReader(bytes);
   const type = input.u8() as EntryType;
-  if (type < EntryType.file || type > EntryType.blockDevice) throw new TmError('TM1605', `entry type ${type}`);
+  if (type < EntryType.file || type > EntryType.blockDevice)
+    throw new TmError('TM1605', `entry type ${type}`);
   const state = {
     type,
     flags: input.u8(),
@@ -275,7 +287,13 @@ export function decodeHints(bytes: Buffer): EntryHints {
   const ctimeSec = input.i64();
   const ctimeNsec = input.u32();
   const nlink = input.u32();
-  return { ctimeSec, ctimeNsec, nlink, dev: BigInt.asUintN(64, input.i64()), ino: BigInt.asUintN(64, input.i64()) };
+  return {
+    ctimeSec,
+    ctimeNsec,
+    nlink,
+    dev: BigInt.asUintN(64, input.i64()),
+    ino: BigInt.asUintN(64, input.i64()),
+  };
 }
 
 /** Ids of the blocks that a state names itself (not those that its recipe blocks name in turn). */

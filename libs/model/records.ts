@@ -102,7 +102,8 @@ export class RecordWriter {
 function readRecord(input: ByteReader, dir: TreePath): EntryRecord {
   const op = input.u8() as RecordOp;
   const name = input.bytes(input.u8());
-  if ((name.length === 0 && dir.length > 0) || name.includes(0) || name.includes(0x2f)) throw new TmError('TM1605', 'bad name');
+  if ((name.length === 0 && dir.length > 0) || name.includes(0) || name.includes(0x2f))
+    throw new TmError('TM1605', 'bad name');
   if (op === RecordOp.present) {
     const state = input.bytes(input.u32());
     return { op, dir, name, state, hints: input.bytes(HINTS_BYTES), code: 0 };

@@ -90,10 +90,6 @@ export function bytesToJson(bytes: Buffer): JsonPath {
   }
 }
 
-export function bytesFromJson(json: JsonPath): Buffer {
-  return typeof json === 'string' ? Buffer.from(json) : Buffer.from(json.base64, 'base64');
-}
-
 export function pathToJson(path: TreePath): JsonPath {
   return path.length === 0 ? '.' : bytesToJson(toSlashes(path));
 }
@@ -115,7 +111,10 @@ export function bytesToDisplay(bytes: Buffer): string {
   } catch {
     let text = '';
     for (const byte of bytes) {
-      text += byte >= 0x20 && byte < 0x7f && byte !== 0x5c ? String.fromCharCode(byte) : `\\x${byte.toString(16).padStart(2, '0')}`;
+      text +=
+        byte >= 0x20 && byte < 0x7f && byte !== 0x5c
+          ? String.fromCharCode(byte)
+          : `\\x${byte.toString(16).padStart(2, '0')}`;
     }
     return text;
   }

@@ -1,5 +1,5 @@
-import type { Seal } from '../contracts/messages.ts';
 import type { BlockLocation } from '../blocks/intake.ts';
+import type { Seal } from '../contracts/messages.ts';
 import type { BackupCounts, BackupInfo, Epoch } from '../model/backup.ts';
 import type { BackupKind } from '../model/label.ts';
 import type { RecordOp } from '../model/records.ts';
@@ -88,7 +88,14 @@ export interface AppliedSegment {
   readonly batchDigest: Buffer;
   readonly added: Buffer;
   readonly removed: Buffer;
-  readonly counts: { added: number; changed: number; metadata: number; deleted: number; equal: number; kept: number };
+  readonly counts: {
+    added: number;
+    changed: number;
+    metadata: number;
+    deleted: number;
+    equal: number;
+    kept: number;
+  };
   /** Records in RecordWriter's form with their hashes, as in a DeltaSegment. */
   readonly body: Buffer;
   readonly hashes: Buffer;
@@ -102,7 +109,14 @@ export interface PieceTotals {
   readonly batchDigest: Buffer;
   readonly added: Buffer;
   readonly removed: Buffer;
-  readonly counts: { added: number; changed: number; metadata: number; deleted: number; equal: number; kept: number };
+  readonly counts: {
+    added: number;
+    changed: number;
+    metadata: number;
+    deleted: number;
+    equal: number;
+    kept: number;
+  };
 }
 
 export interface CommitRequest {
@@ -117,7 +131,10 @@ export interface CommitRequest {
   readonly committedAt: Date;
   readonly rootHint: string | undefined;
   /** Bodies of the events (contracts: CommitMessage without id and number, which the outbox gives). */
-  readonly events: readonly { readonly type: string; readonly data: Readonly<Record<string, string | number | null>> }[];
+  readonly events: readonly {
+    readonly type: string;
+    readonly data: Readonly<Record<string, string | number | null>>;
+  }[];
 }
 
 export interface ProblemRow {
@@ -135,7 +152,13 @@ export interface BlockRow extends BlockLocation {
 /** Slots, backups and their states (1-architecture, "States" and "One slot per source"). */
 export interface BackupsTable {
   /** The source's row, made when new with the given uid and key. */
-  ensureSource(source: { uid: string; agent: string; root: Buffer; key: Buffer; domain: string }): Promise<SourceRow>;
+  ensureSource(source: {
+    uid: string;
+    agent: string;
+    root: Buffer;
+    key: Buffer;
+    domain: string;
+  }): Promise<SourceRow>;
   sources(): Promise<SourceRow[]>;
   /**
    * Takes the slot: allots the seq, hands out the next epoch counter, fixes base = head and the baseline, makes the
@@ -166,7 +189,12 @@ export interface BackupsTable {
   setTags(backupId: string, tags: Readonly<Record<string, string>>, journal: JournalHead): Promise<void>;
   setPinned(backupId: string, pinned: boolean, journal: JournalHead): Promise<void>;
   /** committed → expired, with the event; rows of entries go by `EntriesTable.dropUnseen`. */
-  expire(backupIds: readonly string[], journal: JournalHead, events: CommitRequest['events'], now: Date): Promise<void>;
+  expire(
+    backupIds: readonly string[],
+    journal: JournalHead,
+    events: CommitRequest['events'],
+    now: Date,
+  ): Promise<void>;
   /** Rebuild only: writes a row as it was. */
   restoreSource(source: SourceRow, nextSeq: number): Promise<SourceRow>;
   restoreBackup(backup: BackupInfo, runs: readonly RunRef[]): Promise<void>;
@@ -203,7 +231,11 @@ export interface EntriesTable {
   /** Current-first search by name (a glob is turned into a LIKE/regex over bytes by the caller's predicate). */
   scanNames(sourceId: number, seq: number): AsyncIterable<EntryKey[]>;
   /** Rebuild only: rows without a backup being open. */
-  insert(sourceId: number, versions: readonly EntryVersion[], problems: readonly (ProblemRow & { seq: number })[]): Promise<void>;
+  insert(
+    sourceId: number,
+    versions: readonly EntryVersion[],
+    problems: readonly (ProblemRow & { seq: number })[],
+  ): Promise<void>;
   /** Deletes versions that none of the kept seqs sees; batches of short transactions. Gives how many went. */
   dropUnseen(sourceId: number, keptSeqs: readonly number[]): Promise<number>;
   /** States of all versions of all sources in a domain, for marking live blocks; any order. */
@@ -219,12 +251,22 @@ export interface BlocksTable {
   /** A row (writing) before the object is put. */
   beginPack(domain: string, pack: { id: Buffer; size: number }): Promise<void>;
   /** writing → ready with its blocks, one transaction. A block that has a location keeps it. Idempotent. */
-  finishPack(domain: string, pack: { id: Buffer; size: number; keys: readonly Buffer[] }, blocks: readonly BlockRow[]): Promise<void>;
-  packs(domain: string): AsyncIterable<{ id: Buffer; size: number; state: 'writing' | 'ready' | 'condemned' }[]>;
+  finishPack(
+    domain: string,
+    pack: { id: Buffer; size: number; keys: readonly Buffer[] },
+    blocks: readonly BlockRow[],
+  ): Promise<void>;
+  packs(
+    domain: string,
+  ): AsyncIterable<{ id: Buffer; size: number; state: 'writing' | 'ready' | 'condemned' }[]>;
   /** Blocks of one pack by their first location, by frame and offset. */
   blocksOf(domain: string, pack: Buffer): Promise<BlockRow[]>;
   /** Live block ids are put in a temporary table batch by batch; gives packs in which no live block lies. */
-  unreferencedPacks(domain: string, live: AsyncIterable<readonly Buffer[]>, livePacks: readonly Buffer[]): Promise<{ id: Buffer; size: number; blocks: number }[]>;
+  unreferencedPacks(
+    domain: string,
+    live: AsyncIterable<readonly Buffer[]>,
+    livePacks: readonly Buffer[],
+  ): Promise<{ id: Buffer; size: number; blocks: number }[]>;
   condemn(domain: string, packs: readonly Buffer[]): Promise<void>;
   /** Removes rows of a pack whose object is gone. */
   forgetPack(domain: string, pack: Buffer): Promise<void>;

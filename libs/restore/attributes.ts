@@ -6,7 +6,10 @@ const isRoot = posix.geteuid() === 0;
 const SETUID_SETGID = 0o6000;
 
 /** Values of a state's extended attributes. */
-async function valuesOf(state: EntryState, reader: BlockReader): Promise<Map<string, { name: Buffer; value: Buffer }>> {
+async function valuesOf(
+  state: EntryState,
+  reader: BlockReader,
+): Promise<Map<string, { name: Buffer; value: Buffer }>> {
   const values = new Map<string, { name: Buffer; value: Buffer }>();
   for (const { name, value } of state.xattrs) {
     const bytes = value instanceof Uint8Array ? value : await reader.read(value.id, value.length);
@@ -15,7 +18,13 @@ async function valuesOf(state: EntryState, reader: BlockReader): Promise<Map<str
   return values;
 }
 
-async function setXattrs(dirFd: number, name: Buffer, fd: number | undefined, state: EntryState, reader: BlockReader): Promise<void> {
+async function setXattrs(
+  dirFd: number,
+  name: Buffer,
+  fd: number | undefined,
+  state: EntryState,
+  reader: BlockReader,
+): Promise<void> {
   const wanted = await valuesOf(state, reader);
   const there = fd === undefined ? posix.listXattrsAt(dirFd, name) : posix.listXattrs(fd);
   if (typeof there === 'number') {
@@ -24,12 +33,20 @@ async function setXattrs(dirFd: number, name: Buffer, fd: number | undefined, st
   }
   for (const attribute of there) {
     if (wanted.has(attribute.toString('latin1'))) continue;
-    posix.check(fd === undefined ? posix.removeXattrAt(dirFd, name, attribute) : posix.removeXattr(fd, attribute), 'removexattr');
+    posix.check(
+      fd === undefined ? posix.removeXattrAt(dirFd, name, attribute) : posix.removeXattr(fd, attribute),
+      'removexattr',
+    );
   }
   for (const { name: attribute, value } of wanted.values()) {
     const now = fd === undefined ? posix.getXattrAt(dirFd, name, attribute) : posix.getXattr(fd, attribute);
     if (typeof now !== 'number' && now.equals(value)) continue;
-    posix.check(fd === undefined ? posix.setXattrAt(dirFd, name, attribute, value) : posix.setXattr(fd, attribute, value), 'setxattr');
+    posix.check(
+      fd === undefined
+        ? posix.setXattrAt(dirFd, name, attribute, value)
+        : posix.setXattr(fd, attribute, value),
+      'setxattr',
+    );
   }
 }
 
@@ -38,7 +55,13 @@ async function setXattrs(dirFd: number, name: Buffer, fd: number | undefined, st
  * `fd`: the open file or directory; without it by name in the directory, never through a symlink. Gives false when the
  * owner could not be set because the process is not root; setuid and setgid are left out then.
  */
-export async function applyAttributes(dirFd: number, name: Buffer, fd: number | undefined, state: EntryState, reader: BlockReader): Promise<boolean> {
+export async function applyAttributes(
+  dirFd: number,
+  name: Buffer,
+  fd: number | undefined,
+  state: EntryState,
+  reader: BlockReader,
+): Promise<boolean> {
   const owned = chown(dirFd, name, fd, state);
   await setXattrs(dirFd, name, fd, state, reader);
   const mode = owned ? state.mode : state.mode & ~SETUID_SETGID;

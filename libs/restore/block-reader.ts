@@ -49,14 +49,18 @@ export class BlockReader {
   /** Throws TM1205, TM1206, TM1404 or TM1601, naming object and block. */
   readonly read = async (id: Buffer, length: number): Promise<Buffer> => {
     const hex = id.toString('hex');
-    const row = this.#located.get(id.toString('latin1')) ?? (await this.#registry.blocks.locate(this.#keys.domainId, [id]))[0];
+    const row =
+      this.#located.get(id.toString('latin1')) ??
+      (await this.#registry.blocks.locate(this.#keys.domainId, [id]))[0];
     if (!row) throw new TmError('TM1601', `block ${hex} is not in the registry`);
     const plain = await this.#frame(row).catch((error) => {
-      if (error instanceof TmError) throw new TmError(error.code, `block ${hex} in ${packName(row.pack)}`, { cause: error });
+      if (error instanceof TmError)
+        throw new TmError(error.code, `block ${hex} in ${packName(row.pack)}`, { cause: error });
       throw error;
     });
     const bytes = plain.subarray(row.offset, row.offset + row.length);
-    if (bytes.length !== length || !this.idOf(bytes).equals(id)) throw new TmError('TM1601', `block ${hex} in ${packName(row.pack)}`);
+    if (bytes.length !== length || !this.idOf(bytes).equals(id))
+      throw new TmError('TM1601', `block ${hex} in ${packName(row.pack)}`);
     return bytes;
   };
 
@@ -66,7 +70,11 @@ export class BlockReader {
     this.#frames.delete(key);
     const frame = kept ?? this.#open(row);
     this.#frames.set(key, frame);
-    if (!kept) frame.then((plain) => this.#keep(plain.length), () => this.#frames.delete(key));
+    if (!kept)
+      frame.then(
+        (plain) => this.#keep(plain.length),
+        () => this.#frames.delete(key),
+      );
     return frame;
   }
 
@@ -80,7 +88,10 @@ export class BlockReader {
   }
 
   async #open(row: BlockRow): Promise<Buffer> {
-    const bytes = await this.#store.read(packName(row.pack), { offset: row.frameOffset, length: row.frameLength });
+    const bytes = await this.#store.read(packName(row.pack), {
+      offset: row.frameOffset,
+      length: row.frameLength,
+    });
     this.bytesFetched += bytes.length;
     const key = await this.#keys.ring.get(parseFrameHeader(bytes).keyId);
     return openFrame(bytes, this.#keys.domainId, key);

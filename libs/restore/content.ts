@@ -60,9 +60,11 @@ export async function* pieces(state: EntryState, reader: BlockReader): AsyncGene
 export async function* contentOf(state: EntryState, reader: BlockReader): AsyncGenerator<Buffer> {
   let at = 0;
   for await (const { offset, bytes } of pieces(state, reader)) {
-    for (; at < offset; at += Math.min(ZEROS.length, offset - at)) yield ZEROS.subarray(0, Math.min(ZEROS.length, offset - at));
+    for (; at < offset; at += Math.min(ZEROS.length, offset - at))
+      yield ZEROS.subarray(0, Math.min(ZEROS.length, offset - at));
     yield bytes;
     at = offset + bytes.length;
   }
-  for (; at < state.size; at += Math.min(ZEROS.length, state.size - at)) yield ZEROS.subarray(0, Math.min(ZEROS.length, state.size - at));
+  for (; at < state.size; at += Math.min(ZEROS.length, state.size - at))
+    yield ZEROS.subarray(0, Math.min(ZEROS.length, state.size - at));
 }

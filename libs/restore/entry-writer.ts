@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
-import { isZero } from '../blocks/zero.ts';
 import { holesOf, recipeItems } from '../blocks/recipe-reader.ts';
+import { isZero } from '../blocks/zero.ts';
 import { decodeHints, type EntryState, EntryType } from '../model/entry.ts';
 import { TmError } from '../model/errors.ts';
 import * as posix from '../posix/index.ts';
@@ -50,7 +50,9 @@ export class EntryWriter {
     if (there !== TYPES[state.type]) return 'content';
     if (state.type === EntryType.file) {
       if (this.#sameByHints(state, hints)) return 'equal';
-      return this.#stat.sizeNumber === state.size && (await this.#sameContent(dirFd, name, state)) ? 'metadata' : 'content';
+      return this.#stat.sizeNumber === state.size && (await this.#sameContent(dirFd, name, state))
+        ? 'metadata'
+        : 'content';
     }
     if (state.type === EntryType.symlink) {
       const target = posix.readlinkat(dirFd, name);
@@ -109,7 +111,8 @@ export class EntryWriter {
       for await (const item of recipeItems(state.recipe, this.#reader.read)) {
         const bytes = Buffer.allocUnsafe(item.length);
         for (let done = 0; done < item.length; ) {
-          for (let hole = holes[next]; hole && hole.offset <= at; hole = holes[++next]) at = hole.offset + hole.length;
+          for (let hole = holes[next]; hole && hole.offset <= at; hole = holes[++next])
+            at = hole.offset + hole.length;
           const count = Math.min(item.length - done, (holes[next]?.offset ?? Number.POSITIVE_INFINITY) - at);
           if (posix.pread(fd, bytes, done, count, at) !== count) return false;
           at += count;
@@ -124,7 +127,10 @@ export class EntryWriter {
   }
 
   async #file(dirFd: number, temporary: Buffer, state: EntryState): Promise<void> {
-    const fd = posix.check(posix.openat(dirFd, temporary, posix.O_RDWR | posix.O_CREAT | posix.O_EXCL | posix.O_NOFOLLOW, 0o600), 'openat');
+    const fd = posix.check(
+      posix.openat(dirFd, temporary, posix.O_RDWR | posix.O_CREAT | posix.O_EXCL | posix.O_NOFOLLOW, 0o600),
+      'openat',
+    );
     try {
       let end = 0;
       for await (const { offset, bytes } of pieces(state, this.#reader)) {
@@ -139,8 +145,13 @@ export class EntryWriter {
   }
 
   async #special(dirFd: number, temporary: Buffer, state: EntryState): Promise<void> {
-    if (state.type === EntryType.symlink) posix.check(posix.symlinkat(state.target, dirFd, temporary), 'symlinkat');
-    else posix.check(posix.mknodat(dirFd, temporary, TYPES[state.type] | 0o600, state.rdevMajor, state.rdevMinor), 'mknodat');
+    if (state.type === EntryType.symlink)
+      posix.check(posix.symlinkat(state.target, dirFd, temporary), 'symlinkat');
+    else
+      posix.check(
+        posix.mknodat(dirFd, temporary, TYPES[state.type] | 0o600, state.rdevMajor, state.rdevMinor),
+        'mknodat',
+      );
     if (!(await applyAttributes(dirFd, temporary, undefined, state, this.#reader))) this.ownersSkipped++;
   }
 
@@ -149,7 +160,11 @@ export class EntryWriter {
       if (!(await applyAttributes(dirFd, name, undefined, state, this.#reader))) this.ownersSkipped++;
       return;
     }
-    const fd = posix.check(posix.openat(dirFd, name, posix.O_RDONLY | posix.O_NOFOLLOW | posix.O_NONBLOCK), 'openat', name);
+    const fd = posix.check(
+      posix.openat(dirFd, name, posix.O_RDONLY | posix.O_NOFOLLOW | posix.O_NONBLOCK),
+      'openat',
+      name,
+    );
     try {
       posix.check(posix.fstat(fd, this.#stat), 'fstat');
       if (this.#stat.type !== posix.S_IFREG) throw new TmError('TM1602', 'it was replaced meanwhile');

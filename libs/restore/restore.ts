@@ -24,7 +24,11 @@ export interface RestoreRequest {
   /** Also remove what the backup lacks, in directories that are restored whole. */
   readonly delete: boolean;
   readonly dryRun: boolean;
-  readonly onChange?: (change: { op: 'added' | 'changed' | 'metadata' | 'deleted'; dir: TreePath; name: Buffer }) => void;
+  readonly onChange?: (change: {
+    op: 'added' | 'changed' | 'metadata' | 'deleted';
+    dir: TreePath;
+    name: Buffer;
+  }) => void;
   readonly onProblem: (problem: { code: ErrorCode; dir: TreePath; name: Buffer; message: string }) => void;
   readonly onProgress?: (progress: { files: number; bytes: number }) => void;
   readonly signal?: AbortSignal;
@@ -67,7 +71,8 @@ async function openTarget({ target, dryRun, forbidden }: RestoreRequest): Promis
       const stat = new posix.Stat();
       posix.check(posix.fstat(fd, stat), 'fstat');
       posix.close(fd);
-      if (isForbidden(stat, forbidden)) throw new TmError('TM1603', `${target} lies inside the store or home`);
+      if (isForbidden(stat, forbidden))
+        throw new TmError('TM1603', `${target} lies inside the store or home`);
       if (path === '/') break;
     }
     return posix.open(await realpath(target), posix.O_RDONLY | posix.O_DIRECTORY);
@@ -78,7 +83,9 @@ async function openTarget({ target, dryRun, forbidden }: RestoreRequest): Promis
 }
 
 const isForbidden = (stat: posix.Stat, forbidden: RestoreRequest['forbidden']): boolean =>
-  forbidden.some((one) => one.ino === stat.ino && one.devMajor === stat.devMajor && one.devMinor === stat.devMinor);
+  forbidden.some(
+    (one) => one.ino === stat.ino && one.devMajor === stat.devMajor && one.devMinor === stat.devMinor,
+  );
 
 class Restore {
   readonly #request: RestoreRequest;
@@ -95,7 +102,17 @@ class Restore {
   readonly #toSweep = new Map<string, TreePath>();
   /** Only on the way to what was asked for: not whole, so nothing is deleted in them. */
   readonly #onTheWay = new Set<string>();
-  readonly #result: RestoreResult = { files: 0, directories: 0, others: 0, bytes: 0, bytesFetched: 0, unchanged: 0, deleted: 0, problems: 0, ownersSkipped: 0 };
+  readonly #result: RestoreResult = {
+    files: 0,
+    directories: 0,
+    others: 0,
+    bytes: 0,
+    bytesFetched: 0,
+    unchanged: 0,
+    deleted: 0,
+    problems: 0,
+    ownersSkipped: 0,
+  };
   #group: { dir: TreePath; names: Set<string> } | undefined;
 
   constructor(request: RestoreRequest, deps: RestoreDeps, rootFd: number) {
@@ -131,14 +148,19 @@ class Restore {
   async #makePlan(): Promise<void> {
     const { sourceId, seq, paths } = this.#request;
     const entries = this.#deps.registry.entries;
-    const add = ({ dir, name, state, hints }: EntryVersion) => this.#plan.add({ op: RecordOp.present, dir, name, state, hints, code: 0 });
+    const add = ({ dir, name, state, hints }: EntryVersion) =>
+      this.#plan.add({ op: RecordOp.present, dir, name, state, hints, code: 0 });
     if (paths.length === 0) for await (const page of entries.list(sourceId, seq)) page.forEach(add);
     for (const path of paths) {
       const ancestors: TreePath[] = [];
-      for (let up = path; up.length > 0; ) ancestors.unshift((up = parentPath(up)));
+      for (let up = path; up.length > 0; up = parentPath(up)) ancestors.unshift(parentPath(up));
       for (const ancestor of ancestors) this.#onTheWay.add(ancestor.toString('latin1'));
-      const keys = ancestors.map((one) => ({ dir: parentPath(one), name: one.length === 0 ? one : baseName(one) }));
-      for (const found of await entries.lookup(sourceId, seq, keys)) if (found && found.name.length > 0) add(found);
+      const keys = ancestors.map((one) => ({
+        dir: parentPath(one),
+        name: one.length === 0 ? one : baseName(one),
+      }));
+      for (const found of await entries.lookup(sourceId, seq, keys))
+        if (found && found.name.length > 0) add(found);
       let any = false;
       for await (const page of entries.list(sourceId, seq, { within: path })) {
         any = true;
@@ -186,13 +208,19 @@ class Restore {
     const planned = await this.#writer.plan(dirFd, name, state, hints);
     const first = this.#links.get(state.linkGroup);
     if (planned === 'equal' && !first) this.#result.unchanged++;
-    else if (planned !== 'equal') this.#request.onChange?.({ op: planned === 'created' ? 'added' : planned === 'content' ? 'changed' : 'metadata', dir, name });
+    else if (planned !== 'equal')
+      this.#request.onChange?.({
+        op: planned === 'created' ? 'added' : planned === 'content' ? 'changed' : 'metadata',
+        dir,
+        name,
+      });
     if (!this.#request.dryRun) {
       this.#clearTheWay(dirFd, name);
       if (first && state.linkGroup !== 0n) await this.#link(first, record, state);
       else await this.#writer.write(dirFd, name, state, planned);
     }
-    if (state.linkGroup !== 0n && !first) this.#links.set(state.linkGroup, { dir: Buffer.from(dir), name: Buffer.from(name) });
+    if (state.linkGroup !== 0n && !first)
+      this.#links.set(state.linkGroup, { dir: Buffer.from(dir), name: Buffer.from(name) });
     this.#count(state);
   }
 
@@ -211,13 +239,18 @@ class Restore {
     } else this.#result.others++;
   }
 
-  async #link(first: { dir: TreePath; name: Buffer }, { dir, name }: EntryRecord, state: EntryState): Promise<void> {
+  async #link(
+    first: { dir: TreePath; name: Buffer },
+    { dir, name }: EntryRecord,
+    state: EntryState,
+  ): Promise<void> {
     const firstFd = posix.check(posix.openDirAt(this.#tree.enter(first.dir), Buffer.from('.')), 'openat');
     try {
       const dirFd = this.#tree.enter(dir);
       this.#writer.look(firstFd, first.name);
       const ino = this.#writer.stat.ino;
-      if (this.#writer.look(dirFd, name) !== undefined && this.#writer.stat.ino === ino) this.#result.unchanged++;
+      if (this.#writer.look(dirFd, name) !== undefined && this.#writer.stat.ino === ino)
+        this.#result.unchanged++;
       else this.#writer.link(firstFd, first.name, dirFd, name);
       void state;
     } finally {
@@ -233,7 +266,8 @@ class Restore {
       return;
     }
     const result = posix.unlinkat(dirFd, name, posix.AT_REMOVEDIR);
-    if (result < 0) throw new TmError('TM1602', 'a directory that is not empty stands in its place; --delete removes it');
+    if (result < 0)
+      throw new TmError('TM1602', 'a directory that is not empty stands in its place; --delete removes it');
   }
 
   #directory(record: EntryRecord): void {
@@ -253,7 +287,8 @@ class Restore {
         return;
       }
     }
-    if (this.#request.delete && !this.#onTheWay.has(path.toString('latin1'))) this.#toSweep.set(path.toString('latin1'), Buffer.from(path));
+    if (this.#request.delete && !this.#onTheWay.has(path.toString('latin1')))
+      this.#toSweep.set(path.toString('latin1'), Buffer.from(path));
   }
 
   #sweepGroup(): void {

@@ -1,6 +1,6 @@
+import { randomBytes } from 'node:crypto';
 import { closeSync, openSync, readSync, rmSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
-import { randomBytes } from 'node:crypto';
 import { type EntryRecord, RecordWriter, readRecords } from '../model/records.ts';
 
 /** Records in a temporary file, so that a plan of any size takes no memory; read forwards or backwards by batches. */

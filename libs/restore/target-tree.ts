@@ -23,7 +23,8 @@ export class TargetTree {
     for (const name of names) {
       checkName(name);
       const fd = posix.check(posix.openDirAt(top.fd, name), 'openat', name);
-      const below = top.path.length === 0 ? Buffer.from(name) : Buffer.concat([top.path, Buffer.from([0]), name]);
+      const below =
+        top.path.length === 0 ? Buffer.from(name) : Buffer.concat([top.path, Buffer.from([0]), name]);
       top = { path: below, fd };
       this.#levels.push(top);
     }
@@ -38,7 +39,8 @@ export class TargetTree {
 /** Names that could lead out of the directory, or are none, are refused. */
 export function checkName(name: Buffer): void {
   const text = name.toString('latin1');
-  if (text === '' || text === '.' || text === '..' || text.includes('/') || text.includes('\0')) throw new TmError('TM1604', JSON.stringify(text));
+  if (text === '' || text === '.' || text === '..' || text.includes('/') || text.includes('\0'))
+    throw new TmError('TM1604', JSON.stringify(text));
 }
 
 /** Removes an entry and all below it, by handles; does not cross file systems. `spare`: true for what must stay. */

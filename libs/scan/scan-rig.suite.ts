@@ -210,7 +210,7 @@ export class Rig {
 
   close(): void {
     posix.close(this.rootFd);
-    spawnSync('umount', ['-q', join(this.tree, 'm')]);
+    spawnSync('/bin/umount', ['-q', join(this.tree, 'm')]);
     execFileSync('rm', ['-rf', this.home]);
   }
 }
@@ -273,7 +273,7 @@ function readPrint(group: WorkGroup, item: WorkItem): string | undefined {
 }
 
 /** Type, metadata and content of an entry; undefined when it isn't there. */
-export function printOf(dirFd: number, name: Buffer): string | undefined {
+function printOf(dirFd: number, name: Buffer): string | undefined {
   const here = name.length === 0;
   const error = here ? posix.fstat(dirFd, stat) : posix.statx(dirFd, name, stat);
   if (error < 0) return undefined;
@@ -289,7 +289,7 @@ export function printOf(dirFd: number, name: Buffer): string | undefined {
 }
 
 /** All that a backup of a tree has to hold, by other means than the scan's: [display path, print], in order. */
-export function listTree(rootFd: number): [string, string][] {
+function listTree(rootFd: number): [string, string][] {
   const entries: { dir: TreePath; name: Buffer; print: string }[] = [
     { dir: ROOT, name: ROOT, print: printOf(rootFd, ROOT)! },
   ];

@@ -1,11 +1,9 @@
-import { execFileSync, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import {
   appendFileSync,
   chmodSync,
   chownSync,
   mkdirSync,
-  rmdirSync,
   rmSync,
   statSync,
   symlinkSync,
@@ -18,7 +16,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import * as posix from '../posix/index.ts';
 import { ExcludeRules } from './excludes.ts';
-import { b, isRoot, openBelow, Rig, useRig } from './scan-rig.suite.ts';
+import { b, isRoot, openBelow, type Rig, useRig } from './scan-rig.suite.ts';
 
 function makeTree(rig: Rig): void {
   mkdirSync(rig.path('a', 'deep', 'er'), { recursive: true });
@@ -366,84 +364,3 @@ describe('what is left out', () => {
     expect(found.gone).toEqual(TREE.filter((path) => path === 'a' || path.startsWith('a/')));
   });
 });
-
-describe.runIf(isRoot && canMount())('mounts', () => {
-  it('below a mount point that is no longer one everything stays as it was', () => {
-    const { rig, mountPoint } = mounted();
-    rig.scan();
-    const before = new Map(rig.backup);
-    execFileSync('umount', [mountPoint]);
-    for (let i = 0; i < 2; i++) {
-      expect(rig.scan()).toMatchObject({ work: [], gone: [], kept: ['1113 m'] });
-      expect(rig.backup).toEqual(before);
-    }
-    rmdirSync(mountPoint);
-    expect(rig.scan()).toMatchObject({ work: ['.'], gone: [], kept: ['1113 m'] });
-    symlinkSync('/nowhere', mountPoint);
-    expect(rig.scan()).toMatchObject({ gone: [], kept: ['1113 m'] });
-    expect(rig.scan({ excludes: new ExcludeRules(['/m']) }).gone).toEqual([
-      'm',
-      'm/inside',
-      'm/sub',
-      'm/sub/file',
-    ]);
-  });
-
-  it('a file system that is mounted again is merged as ever', () => {
-    const { rig, mountPoint } = mounted();
-    rig.scan();
-    execFileSync('umount', [mountPoint]);
-    rig.scan();
-    execFileSync('mount', ['-t', 'tmpfs', 'scan-test', mountPoint]);
-    writeFileSync(join(mountPoint, 'inside'), 'other');
-    expect(rig.scan()).toMatchObject({ work: ['m', 'm/inside'], gone: ['m/sub', 'm/sub/file'], kept: [] });
-    rig.expectBackupIsTree();
-    execFileSync('umount', [mountPoint]);
-  });
-
-  it('one that is unmounted between listing and visit deletes nothing', () => {
-    const { rig, mountPoint } = mounted();
-    rig.scan();
-    writeFileSync(rig.path('z'), '');
-    const before = rig.backup.size;
-    const found = rig.scan({
-      limits: { maxEntries: 1, maxBytes: 1 },
-      before: (step) => {
-        if (step === 2) execFileSync('umount', [mountPoint]);
-      },
-    });
-    expect(found).toMatchObject({ work: ['.', 'z'], gone: [], kept: ['1113 m'] });
-    expect(rig.backup.size).toBe(before + 1);
-  });
-
-  it('with one file system a mount point is an empty directory', () => {
-    const { rig, mountPoint } = mounted();
-    expect(rig.scan({ oneFileSystem: true }).work).toEqual(['.', 'm']);
-    expect(rig.scan().work).toEqual(['m/inside', 'm/sub', 'm/sub/file']);
-    expect(rig.scan({ oneFileSystem: true }).gone).toEqual(['m/inside', 'm/sub', 'm/sub/file']);
-    execFileSync('umount', [mountPoint]);
-    expect(rig.scan({ oneFileSystem: true })).toMatchObject({ work: ['m'], kept: [] });
-  });
-});
-
-function mounted(): { rig: Rig; mountPoint: string } {
-  const rig = useRig();
-  const mountPoint = rig.path('m');
-  mkdirSync(mountPoint);
-  execFileSync('mount', ['-t', 'tmpfs', 'scan-test', mountPoint]);
-  writeFileSync(join(mountPoint, 'inside'), 'x');
-  mkdirSync(join(mountPoint, 'sub'));
-  writeFileSync(join(mountPoint, 'sub', 'file'), 'y');
-  return { rig, mountPoint };
-}
-
-function canMount(): boolean {
-  const rig = new Rig();
-  try {
-    if (spawnSync('mount', ['-t', 'tmpfs', 'scan-test', rig.tree]).status !== 0) return false;
-    execFileSync('umount', [rig.tree]);
-    return true;
-  } finally {
-    rig.close();
-  }
-}

@@ -18,7 +18,7 @@ import { STAT_BYTES } from './stat-record.ts';
  *
  * Results are patched after their chunk was written, so that they have a check of their own.
  */
-export const STATE_VERSION = 1;
+const STATE_VERSION = 1;
 export const HEADER_BYTES = 512;
 export const CHUNK_MAGIC = 0x424d_5443;
 export const CHUNK_HEADER_BYTES = 32;
@@ -26,7 +26,7 @@ export const CHUNK_ENTRIES = 1024;
 export const HASH_BYTES = 32;
 export const RESULT_BYTES = 40;
 export const RESULT_WORDS = RESULT_BYTES / 4;
-export const ENTRY_BYTES = RESULT_BYTES + STAT_BYTES + 1;
+const ENTRY_BYTES = RESULT_BYTES + STAT_BYTES + 1;
 
 const MAGIC = Buffer.from('TMSTATE1', 'latin1');
 

@@ -53,14 +53,31 @@ export async function backup(context: Context, [dir]: string[], options: Options
   return withEngine(context, true, async (engine) => {
     const info = await runBackup(engine, request);
     const seconds = (performance.now() - started) / 1000;
-    const baseline = await baselineLabel(info, (seq) => engine.registry.backups.list({ sourceId: info.sourceId }).then((all) => all.find((one) => one.seq === seq)?.label));
+    const baseline = await baselineLabel(info, (seq) =>
+      engine.registry.backups
+        .list({ sourceId: info.sourceId })
+        .then((all) => all.find((one) => one.seq === seq)?.label),
+    );
     const { counts } = info;
-    output.line({ type: 'summary', label: info.label, kind: info.kind, baseline, ...counts, seconds: Number(seconds.toFixed(3)) }, () => summaryText(info, seconds));
+    output.line(
+      {
+        type: 'summary',
+        label: info.label,
+        kind: info.kind,
+        baseline,
+        ...counts,
+        seconds: Number(seconds.toFixed(3)),
+      },
+      () => summaryText(info, seconds),
+    );
     return counts && counts.problems > 0 ? 3 : 0;
   });
 }
 
-async function baselineLabel(info: BackupInfo, labelOf: (seq: number) => Promise<string | undefined>): Promise<string | null> {
+async function baselineLabel(
+  info: BackupInfo,
+  labelOf: (seq: number) => Promise<string | undefined>,
+): Promise<string | null> {
   return info.kind === 'full' ? null : ((await labelOf(info.baselineSeq)) ?? null);
 }
 

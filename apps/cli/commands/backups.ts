@@ -7,7 +7,8 @@ export async function backups(context: Context, [dir]: string[]): Promise<number
     const all = await committed(engine, dir ?? context.settings.source);
     const labels = new Map(all.map(({ backup }) => [`${backup.sourceId}:${backup.seq}`, backup.label]));
     for (const { backup, source } of all) {
-      const baseline = backup.kind === 'full' ? null : (labels.get(`${backup.sourceId}:${backup.baselineSeq}`) ?? null);
+      const baseline =
+        backup.kind === 'full' ? null : (labels.get(`${backup.sourceId}:${backup.baselineSeq}`) ?? null);
       const time = (backup.committedAt ?? backup.openedAt).toISOString();
       context.output.line(
         {
@@ -31,7 +32,8 @@ export async function backups(context: Context, [dir]: string[]): Promise<number
         },
       );
     }
-    if (all.length === 0) context.output.status('there are no backups yet; make one with `tidemark backup DIR`');
+    if (all.length === 0)
+      context.output.status('there are no backups yet; make one with `tidemark backup DIR`');
     return 0;
   });
 }

@@ -1,7 +1,7 @@
 import { resolve } from 'node:path';
 import { findBackup, findBackupAt } from '../../../libs/embedded/find-backup.ts';
+import { ownFolders } from '../../../libs/embedded/own-folders.ts';
 import { readingKeys } from '../../../libs/embedded/reading-keys.ts';
-import { identify, storeFolder } from '../../../libs/embedded/backup.ts';
 import { TmError } from '../../../libs/model/errors.ts';
 import { fromSlashes, joinPath, pathToDisplay, pathToJson } from '../../../libs/model/tree-path.ts';
 import { restore as runRestore } from '../../../libs/restore/restore.ts';
@@ -18,15 +18,16 @@ interface Options {
 
 export async function restore(context: Context, args: string[], options: Options): Promise<number> {
   const { output, settings, signal } = context;
-  if ((options.to === undefined) === (options.inPlace === undefined)) throw new TmError('TM1001', 'give either --to TARGET or --in-place');
+  if ((options.to === undefined) === (options.inPlace === undefined))
+    throw new TmError('TM1001', 'give either --to TARGET or --in-place');
   const [label, ...paths] = options.at === undefined ? args : ['', ...args];
   if (label === undefined) throw new TmError('TM1001', 'give a LABEL (or `latest`), or --at TIME');
   const started = performance.now();
   return withEngine(context, false, async (engine) => {
     const { backup, source } =
-      options.at === undefined ? await findBackup(engine, label, settings.source) : await findBackupAt(engine, options.at, settings.source);
-    const folder = storeFolder(engine);
-    const forbidden = [identify(engine.home.path), folder === undefined ? undefined : identify(folder)].filter((one) => one !== undefined);
+      options.at === undefined
+        ? await findBackup(engine, label, settings.source)
+        : await findBackupAt(engine, options.at, settings.source);
     const result = await runRestore(
       {
         sourceId: source.id,
@@ -36,7 +37,7 @@ export async function restore(context: Context, args: string[], options: Options
         delete: options.delete === true,
         dryRun: options.dryRun === true,
         spoolDir: engine.home.spool,
-        forbidden,
+        forbidden: ownFolders(engine),
         onProblem: ({ code, dir, name, message }) => output.problem(code, dir, name, message),
         onProgress: ({ files, bytes }) =>
           output.progress(
@@ -47,7 +48,10 @@ export async function restore(context: Context, args: string[], options: Options
           ? {
               onChange: ({ op, dir, name }) => {
                 const path = joinPath(dir, name);
-                output.line({ type: 'change', op, path: pathToJson(path) }, () => `${op}  ${pathToDisplay(path)}`);
+                output.line(
+                  { type: 'change', op, path: pathToJson(path) },
+                  () => `${op}  ${pathToDisplay(path)}`,
+                );
               },
             }
           : {}),

@@ -57,10 +57,13 @@ export function installBinaries(binaries: BinaryPackage, place: Place): string {
   if (exists(target)) return target;
   const staging = mkdtempSync(join(place.dir, 'staging-pg-'));
   chmodSync(staging, 0o755);
-  for (const part of ['bin', 'lib', 'share']) copyTree(join(binaries.native, part), join(staging, part));
+  const copies: string[] = [];
+  for (const part of ['bin', 'lib', 'share'])
+    copyTree(join(binaries.native, part), join(staging, part), copies);
   makeSymlinks(binaries.native, staging);
-  if (!hasPasswdEntry(place.owner.uid))
-    for (const tool of ['initdb', 'postgres']) acceptUnknownUser(staging, tool);
+  const known = hasPasswdEntry(place.owner.uid);
+  for (const tool of known ? [] : ['initdb', 'postgres']) acceptUnknownUser(staging, tool);
+  for (const path of copies) fsyncPath(path);
   renameSync(staging, target);
   fsyncPath(place.dir);
   removeOthers(target);
@@ -75,35 +78,34 @@ function removeOthers(target: string): void {
   }
 }
 
-function copyTree(from: string, to: string): void {
+/** Adds to `copies` the files that couldn't be linked and aren't durable yet. */
+function copyTree(from: string, to: string, copies: string[]): void {
   mkdirSync(to);
   chmodSync(to, 0o755);
   for (const entry of readdirSync(from, { withFileTypes: true })) {
     const [source, target] = [join(from, entry.name), join(to, entry.name)];
     if (UNNEEDED.test(entry.name)) continue;
-    if (entry.isDirectory()) copyTree(source, target);
+    if (entry.isDirectory()) copyTree(source, target, copies);
     else if (entry.isSymbolicLink()) symlinkSync(readlinkSync(source), target);
-    else copyFile(source, target);
+    else if (!tryLink(source, target)) copies.push(copyFile(source, target));
   }
 }
 
-/** A hard link where that is allowed and everybody may read the file; else a copy, durable on return. */
-function copyFile(source: string, target: string): void {
-  const { mode } = lstatSync(source);
-  if (mode & 0o004 && tryLink(source, target)) return;
-  copyFileSync(source, target, constants.COPYFILE_FICLONE);
-  chmodSync(target, mode & 0o100 ? 0o755 : 0o644);
-  fsyncPath(target);
-}
-
-/** Refused across file systems, and by kernels that protect other users' files from being linked. */
+/** A hard link, unless the file isn't for everybody, lies elsewhere, or the kernel protects it as another user's. */
 function tryLink(source: string, target: string): boolean {
+  if (!(lstatSync(source).mode & 0o004)) return false;
   try {
     linkSync(source, target);
     return true;
   } catch {
     return false;
   }
+}
+
+function copyFile(source: string, target: string): string {
+  copyFileSync(source, target, constants.COPYFILE_FICLONE);
+  chmodSync(target, lstatSync(source).mode & 0o100 ? 0o755 : 0o644);
+  return target;
 }
 
 /** npm packages can't hold symlinks; this one lists them in a file, for an install script that we don't run. */

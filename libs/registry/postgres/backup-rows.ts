@@ -54,23 +54,43 @@ export const sealFromJson = (json: Row): Seal => ({
 });
 
 /** Locks the backup's row for the transaction and checks that it may still be written to (promise 4). */
-export async function lockOpen(client: PoolClient, backupId: string, epoch: Epoch, mode = 'for share'): Promise<Row> {
+export async function lockOpen(
+  client: PoolClient,
+  backupId: string,
+  epoch: Epoch,
+  mode = 'for share',
+): Promise<Row> {
   const { rows } = await client.query(`select * from backups where id = $1 ${mode}`, [backupId]);
   const row = rows[0];
   if (!row || !['open', 'sealed', 'committing'].includes(row.state)) throw new TmError('TM1507', backupId);
-  if (row.generation !== epoch.generation || row.counter !== epoch.counter) throw new TmError('TM1502', backupId);
+  if (row.generation !== epoch.generation || row.counter !== epoch.counter)
+    throw new TmError('TM1502', backupId);
   return row;
 }
 
 /** Events of one source into the outbox, numbered without a gap under the lock of the source's row. */
-export async function addEvents(client: PoolClient, source: number, events: CommitRequest['events'], time: Date): Promise<void> {
+export async function addEvents(
+  client: PoolClient,
+  source: number,
+  events: CommitRequest['events'],
+  time: Date,
+): Promise<void> {
   for (const { type, data } of events) {
-    const { rows } = await client.query('update sources set next_event = next_event + 1 where id = $1 returning next_event - 1 as no', [source]);
-    await client.query('insert into outbox (source, event_no, type, time, data) values ($1, $2, $3, $4, $5)', [source, rows[0].no, type, time, data]);
+    const { rows } = await client.query(
+      'update sources set next_event = next_event + 1 where id = $1 returning next_event - 1 as no',
+      [source],
+    );
+    await client.query(
+      'insert into outbox (source, event_no, type, time, data) values ($1, $2, $3, $4, $5)',
+      [source, rows[0].no, type, time, data],
+    );
   }
 }
 
-export async function setHead(client: PoolClient, head: { writer: string; number: number; chain: Buffer }): Promise<void> {
+export async function setHead(
+  client: PoolClient,
+  head: { writer: string; number: number; chain: Buffer },
+): Promise<void> {
   await client.query(
     `insert into journal_heads (writer, number, chain) values ($1, $2, $3)
      on conflict (writer) do update set number = excluded.number, chain = excluded.chain where journal_heads.number < excluded.number`,

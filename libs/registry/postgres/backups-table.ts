@@ -4,7 +4,16 @@ import type { Seal } from '../../contracts/messages.ts';
 import type { BackupInfo, Epoch } from '../../model/backup.ts';
 import { TmError } from '../../model/errors.ts';
 import { freeLabel, makeLabel } from '../../model/label.ts';
-import type { BackupsTable, CommitRequest, JournalHead, OpenedBackup, OpenRequest, ProblemRow, RunRef, SourceRow } from '../port.ts';
+import type {
+  BackupsTable,
+  CommitRequest,
+  JournalHead,
+  OpenedBackup,
+  OpenRequest,
+  ProblemRow,
+  RunRef,
+  SourceRow,
+} from '../port.ts';
 import { addEvents, backupOf, lockOpen, sealFromJson, sealToJson, setHead, sourceOf } from './backup-rows.ts';
 import type { Database } from './database.ts';
 import type { SlotLocks } from './slot-locks.ts';
@@ -20,10 +29,22 @@ export class PostgresBackups implements BackupsTable {
     this.#slots = slots;
   }
 
-  async ensureSource(source: { uid: string; agent: string; root: Buffer; key: Buffer; domain: string }): Promise<SourceRow> {
+  async ensureSource(source: {
+    uid: string;
+    agent: string;
+    root: Buffer;
+    key: Buffer;
+    domain: string;
+  }): Promise<SourceRow> {
     const { uid, agent, root, key, domain } = source;
-    await this.#db.query('insert into sources (uid, agent, root, key, domain) values ($1, $2, $3, $4, $5) on conflict do nothing', [uid, agent, root, key, domain]);
-    const { rows } = await this.#db.query('select * from sources where agent = $1 and root = $2', [agent, root]);
+    await this.#db.query(
+      'insert into sources (uid, agent, root, key, domain) values ($1, $2, $3, $4, $5) on conflict do nothing',
+      [uid, agent, root, key, domain],
+    );
+    const { rows } = await this.#db.query('select * from sources where agent = $1 and root = $2', [
+      agent,
+      root,
+    ]);
     return sourceOf(rows[0]);
   }
 
@@ -41,16 +62,36 @@ export class PostgresBackups implements BackupsTable {
           [sourceId],
         );
         const [source, seq] = [sourceOf(rows[0]), rows[0].seq as number];
-        if (kind === 'differential' && source.baseline === 0) throw new TmError('TM1303', 'a differential without a baseline');
+        if (kind === 'differential' && source.baseline === 0)
+          throw new TmError('TM1303', 'a differential without a baseline');
         const baselineSeq = kind === 'full' ? seq : source.baseline;
         const label = await this.#label(client, sourceId, kind, now, baselineSeq);
         const { rows: made } = await client.query(
           `insert into backups (id, source, seq, generation, counter, kind, label, baseline_seq, base_seq, state, opened_at, tags)
            values ($1, $2, $3, $4, $5, $6, $7, $8, $9, 'open', $10, $11) returning *`,
-          [randomUUID(), sourceId, seq, source.epoch.generation, source.epoch.counter, kind, label, baselineSeq, source.head, now, tags],
+          [
+            randomUUID(),
+            sourceId,
+            seq,
+            source.epoch.generation,
+            source.epoch.counter,
+            kind,
+            label,
+            baselineSeq,
+            source.head,
+            now,
+            tags,
+          ],
         );
-        const base = await client.query('select state_digest from backups where source = $1 and seq = $2', [sourceId, source.head]);
-        return { backup: backupOf(made[0]), source, baseDigest: base.rows[0]?.state_digest ?? Buffer.alloc(32) };
+        const base = await client.query('select state_digest from backups where source = $1 and seq = $2', [
+          sourceId,
+          source.head,
+        ]);
+        return {
+          backup: backupOf(made[0]),
+          source,
+          baseDigest: base.rows[0]?.state_digest ?? Buffer.alloc(32),
+        };
       });
     } catch (error) {
       await this.#slots.free(sourceId);
@@ -60,14 +101,27 @@ export class PostgresBackups implements BackupsTable {
 
   /** With the slot in hand: what its last holder left open failed; what it was committing has to be settled first. */
   async #endAbandoned(sourceId: number, now: Date): Promise<void> {
-    const { rows } = await this.#db.query(`select * from backups where source = $1 and state in ${ACTIVE}`, [sourceId]);
+    const { rows } = await this.#db.query(`select * from backups where source = $1 and state in ${ACTIVE}`, [
+      sourceId,
+    ]);
     for (const row of rows) {
       if (row.state === 'committing') throw new TmError('TM1504', `backup ${row.label} is being committed`);
-      await this.#end(row.id, 'TM1502', [{ type: 'backup.failed', data: { backupId: row.id, label: row.label, code: 'TM1502' } }], now);
+      await this.#end(
+        row.id,
+        'TM1502',
+        [{ type: 'backup.failed', data: { backupId: row.id, label: row.label, code: 'TM1502' } }],
+        now,
+      );
     }
   }
 
-  async #label(client: PoolClient, sourceId: number, kind: OpenRequest['kind'], now: Date, baselineSeq: number): Promise<string> {
+  async #label(
+    client: PoolClient,
+    sourceId: number,
+    kind: OpenRequest['kind'],
+    now: Date,
+    baselineSeq: number,
+  ): Promise<string> {
     const { rows } = await client.query('select label, seq from backups where source = $1', [sourceId]);
     const baseline = rows.find((row) => row.seq === baselineSeq)?.label as string | undefined;
     const taken = new Set(rows.map((row) => row.label));
@@ -77,7 +131,10 @@ export class PostgresBackups implements BackupsTable {
   async seal(backupId: string, epoch: Epoch, seal: Seal): Promise<void> {
     await this.#db.transaction(async (client) => {
       await lockOpen(client, backupId, epoch, 'for update');
-      await client.query(`update backups set state = 'sealed', seal = $2 where id = $1 and state = 'open'`, [backupId, sealToJson(seal)]);
+      await client.query(`update backups set state = 'sealed', seal = $2 where id = $1 and state = 'open'`, [
+        backupId,
+        sealToJson(seal),
+      ]);
     });
   }
 
@@ -86,15 +143,18 @@ export class PostgresBackups implements BackupsTable {
     return rows[0]?.seal ? sealFromJson(rows[0].seal) : undefined;
   }
 
-  async committing(backupId: string, epoch: Epoch, journal: { writer: string; number: number }): Promise<void> {
+  async committing(
+    backupId: string,
+    epoch: Epoch,
+    journal: { writer: string; number: number },
+  ): Promise<void> {
     await this.#db.transaction(async (client) => {
       const row = await lockOpen(client, backupId, epoch, 'for update');
       if (row.state === 'open') throw new TmError('TM1504', 'it is not sealed');
-      await client.query(`update backups set state = 'committing', journal_writer = $2, journal_number = $3 where id = $1`, [
-        backupId,
-        journal.writer,
-        journal.number,
-      ]);
+      await client.query(
+        `update backups set state = 'committing', journal_writer = $2, journal_number = $3 where id = $1`,
+        [backupId, journal.writer, journal.number],
+      );
     });
   }
 
@@ -104,12 +164,28 @@ export class PostgresBackups implements BackupsTable {
       const { rowCount } = await client.query(
         `update sources set head = $2, baseline = case when $3 then $2 else baseline end, root_hint = $4
          where id = $1 and head = $5 and generation = $6 and counter = $7`,
-        [row.source, row.seq, row.kind === 'full', request.rootHint ?? null, row.base_seq, request.epoch.generation, request.epoch.counter],
+        [
+          row.source,
+          row.seq,
+          row.kind === 'full',
+          request.rootHint ?? null,
+          row.base_seq,
+          request.epoch.generation,
+          request.epoch.counter,
+        ],
       );
       if (rowCount !== 1) throw new TmError('TM1502', request.backupId);
       await client.query(
         `update backups set state = 'committed', committed_at = $2, read_from = $3, read_to = $4, state_digest = $5, counts = $6, runs = $7 where id = $1`,
-        [request.backupId, request.committedAt, request.readFrom, request.readTo, request.stateDigest, request.counts, JSON.stringify(request.runs)],
+        [
+          request.backupId,
+          request.committedAt,
+          request.readFrom,
+          request.readTo,
+          request.stateDigest,
+          request.counts,
+          JSON.stringify(request.runs),
+        ],
       );
       await client.query('delete from pieces where backup = $1', [request.backupId]);
       await addEvents(client, row.source, request.events, request.committedAt);
@@ -127,7 +203,8 @@ export class PostgresBackups implements BackupsTable {
     const source = await this.#db.transaction(async (client) => {
       const { rows } = await client.query('select * from backups where id = $1 for update', [backupId]);
       const row = rows[0];
-      if (!row || !['open', 'sealed', 'committing'].includes(row.state)) return row?.source as number | undefined;
+      if (!row || !['open', 'sealed', 'committing'].includes(row.state))
+        return row?.source as number | undefined;
       await client.query(`update backups set state = 'failed', failure = $2 where id = $1`, [backupId, code]);
       await client.query('delete from entries where source = $1 and seq = $2', [row.source, row.seq]);
       await client.query('delete from problems where source = $1 and seq = $2', [row.source, row.seq]);
@@ -139,11 +216,15 @@ export class PostgresBackups implements BackupsTable {
   }
 
   async abandoned(): Promise<(BackupInfo & { journal: { writer: string; number: number } | undefined })[]> {
-    const { rows } = await this.#db.query(`select * from backups where state in ${ACTIVE} order by opened_at`);
+    const { rows } = await this.#db.query(
+      `select * from backups where state in ${ACTIVE} order by opened_at`,
+    );
     const gone: (BackupInfo & { journal: { writer: string; number: number } | undefined })[] = [];
     for (const row of rows) {
       if (await this.#slots.isHeld(row.source)) continue;
-      const journal = row.journal_writer ? { writer: row.journal_writer, number: row.journal_number } : undefined;
+      const journal = row.journal_writer
+        ? { writer: row.journal_writer, number: row.journal_number }
+        : undefined;
       gone.push({ ...backupOf(row), journal });
     }
     return gone;
@@ -163,12 +244,18 @@ export class PostgresBackups implements BackupsTable {
   }
 
   async runsOf(sourceId: number, seq: number): Promise<RunRef[]> {
-    const { rows } = await this.#db.query('select runs from backups where source = $1 and seq = $2', [sourceId, seq]);
+    const { rows } = await this.#db.query('select runs from backups where source = $1 and seq = $2', [
+      sourceId,
+      seq,
+    ]);
     return rows[0]?.runs ?? [];
   }
 
   async problems(sourceId: number, seq: number): Promise<ProblemRow[]> {
-    const { rows } = await this.#db.query('select dir_path as dir, name, code from problems where source = $1 and seq = $2 order by dir_path, name', [sourceId, seq]);
+    const { rows } = await this.#db.query(
+      'select dir_path as dir, name, code from problems where source = $1 and seq = $2 order by dir_path, name',
+      [sourceId, seq],
+    );
     return rows;
   }
 
@@ -181,7 +268,11 @@ export class PostgresBackups implements BackupsTable {
     }
   }
 
-  async setTags(backupId: string, tags: Readonly<Record<string, string>>, journal: JournalHead): Promise<void> {
+  async setTags(
+    backupId: string,
+    tags: Readonly<Record<string, string>>,
+    journal: JournalHead,
+  ): Promise<void> {
     await this.#db.transaction(async (client) => {
       await client.query('update backups set tags = $2 where id = $1', [backupId, tags]);
       await setHead(client, journal);
@@ -195,9 +286,17 @@ export class PostgresBackups implements BackupsTable {
     });
   }
 
-  async expire(backupIds: readonly string[], journal: JournalHead, events: CommitRequest['events'], now: Date): Promise<void> {
+  async expire(
+    backupIds: readonly string[],
+    journal: JournalHead,
+    events: CommitRequest['events'],
+    now: Date,
+  ): Promise<void> {
     await this.#db.transaction(async (client) => {
-      const { rows } = await client.query(`update backups set state = 'expired' where id = any($1::uuid[]) and state = 'committed' returning id, source`, [backupIds]);
+      const { rows } = await client.query(
+        `update backups set state = 'expired' where id = any($1::uuid[]) and state = 'committed' returning id, source`,
+        [backupIds],
+      );
       for (const row of rows) {
         const own = events.filter((event) => event.data.backupId === row.id);
         await addEvents(client, row.source, own, now);
@@ -223,7 +322,27 @@ export class PostgresBackups implements BackupsTable {
       `insert into backups (id, source, seq, generation, counter, kind, label, baseline_seq, base_seq, state, opened_at, committed_at, read_from, read_to,
          state_digest, counts, tags, pinned, runs)
        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19) on conflict (id) do nothing`,
-      [b.id, b.sourceId, b.seq, b.epoch.generation, b.epoch.counter, b.kind, b.label, b.baselineSeq, b.baseSeq, b.state, b.openedAt, b.committedAt, b.readFrom, b.readTo, b.stateDigest, b.counts, b.tags, b.pinned, JSON.stringify(runs)],
+      [
+        b.id,
+        b.sourceId,
+        b.seq,
+        b.epoch.generation,
+        b.epoch.counter,
+        b.kind,
+        b.label,
+        b.baselineSeq,
+        b.baseSeq,
+        b.state,
+        b.openedAt,
+        b.committedAt,
+        b.readFrom,
+        b.readTo,
+        b.stateDigest,
+        b.counts,
+        b.tags,
+        b.pinned,
+        JSON.stringify(runs),
+      ],
     );
   }
 }

@@ -69,14 +69,17 @@ export class PostgresBlocks implements BlocksTable {
   }
 
   async beginPack(domain: string, pack: { id: Buffer; size: number }): Promise<void> {
-    await this.#db.query(`insert into packs (domain, pack, size, state) values ($1, $2, $3, 'writing') on conflict (pack) do nothing`, [
-      domain,
-      pack.id,
-      pack.size,
-    ]);
+    await this.#db.query(
+      `insert into packs (domain, pack, size, state) values ($1, $2, $3, 'writing') on conflict (pack) do nothing`,
+      [domain, pack.id, pack.size],
+    );
   }
 
-  async finishPack(domain: string, pack: { id: Buffer; size: number }, blocks: readonly BlockRow[]): Promise<void> {
+  async finishPack(
+    domain: string,
+    pack: { id: Buffer; size: number },
+    blocks: readonly BlockRow[],
+  ): Promise<void> {
     await this.#db.transaction(async (client) => {
       const { rows } = await client.query(
         `insert into packs (domain, pack, size, state) values ($1, $2, $3, 'ready') on conflict (pack) do update set state = 'ready' returning id`,
@@ -86,7 +89,13 @@ export class PostgresBlocks implements BlocksTable {
       await client.query('create temp table new_blocks (like blocks) on commit drop');
       const copy = new CopyRows(client, 'new_blocks');
       for (const block of blocks) {
-        copy.row(10).text(domain).bytes(block.id).int4(packNo).int4(block.frameOffset).int4(block.frameLength);
+        copy
+          .row(10)
+          .text(domain)
+          .bytes(block.id)
+          .int4(packNo)
+          .int4(block.frameOffset)
+          .int4(block.frameLength);
         copy.int4(block.offset).int4(block.length).int2(block.kind).bool(false).bytes(block.children);
       }
       await copy.end();
@@ -100,8 +109,14 @@ export class PostgresBlocks implements BlocksTable {
     });
   }
 
-  async *packs(domain: string): AsyncGenerator<{ id: Buffer; size: number; state: "writing" | "ready" | "condemned" }[]> {
-    for await (const rows of this.#db.pages('select pack as id, size, state from packs where domain = $1 order by pack', [domain])) yield rows;
+  async *packs(
+    domain: string,
+  ): AsyncGenerator<{ id: Buffer; size: number; state: 'writing' | 'ready' | 'condemned' }[]> {
+    for await (const rows of this.#db.pages(
+      'select pack as id, size, state from packs where domain = $1 order by pack',
+      [domain],
+    ))
+      yield rows;
   }
 
   async blocksOf(domain: string, pack: Buffer): Promise<BlockRow[]> {
@@ -144,17 +159,26 @@ export class PostgresBlocks implements BlocksTable {
   }
 
   async condemn(domain: string, packs: readonly Buffer[]): Promise<void> {
-    await this.#db.query(`update packs set state = 'condemned' where domain = $1 and pack = any($2::bytea[])`, [domain, packs]);
+    await this.#db.query(
+      `update packs set state = 'condemned' where domain = $1 and pack = any($2::bytea[])`,
+      [domain, packs],
+    );
   }
 
   async forgetPack(domain: string, pack: Buffer): Promise<void> {
     await this.#db.transaction(async (client) => {
-      await client.query('delete from blocks where pack = (select id from packs where domain = $1 and pack = $2)', [domain, pack]);
+      await client.query(
+        'delete from blocks where pack = (select id from packs where domain = $1 and pack = $2)',
+        [domain, pack],
+      );
       await client.query('delete from packs where domain = $1 and pack = $2', [domain, pack]);
     });
   }
 
   async markDamaged(domain: string, ids: readonly Buffer[]): Promise<void> {
-    await this.#db.query('update blocks set damaged = true where domain = $1 and id = any($2::bytea[])', [domain, ids]);
+    await this.#db.query('update blocks set damaged = true where domain = $1 and id = any($2::bytea[])', [
+      domain,
+      ids,
+    ]);
   }
 }

@@ -3,13 +3,26 @@ import { TmError } from '../../model/errors.ts';
 
 pg.types.setTypeParser(20, (text) => Number(text)); // int8: our seqs, sizes and counts are below 2^53
 
-const UNREACHABLE = new Set(['ECONNREFUSED', 'ENOENT', 'ENOTFOUND', 'ETIMEDOUT', 'EACCES', 'ECONNRESET', '28P01', '28000', '3D000', '57P03']);
+const UNREACHABLE = new Set([
+  'ECONNREFUSED',
+  'ENOENT',
+  'ENOTFOUND',
+  'ETIMEDOUT',
+  'EACCES',
+  'ECONNRESET',
+  '28P01',
+  '28000',
+  '3D000',
+  '57P03',
+]);
 
 /** The database's errors as ours; those that are ours already pass. */
 export function translated(error: unknown): unknown {
   if (error instanceof TmError) return error;
   const { code, message } = error as { code?: string; message?: string };
-  return new TmError(code && UNREACHABLE.has(code) ? 'TM1301' : 'TM1303', message ?? String(error), { cause: error });
+  return new TmError(code && UNREACHABLE.has(code) ? 'TM1301' : 'TM1303', message ?? String(error), {
+    cause: error,
+  });
 }
 
 /** A few connections to one database. */

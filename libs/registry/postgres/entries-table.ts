@@ -1,10 +1,16 @@
 import type { BackupInfo } from '../../model/backup.ts';
-import { directoryHash } from '../../model/digests.ts';
-import { DigestSum } from '../../model/digests.ts';
+import { DigestSum, directoryHash } from '../../model/digests.ts';
 import { digestOf } from '../../model/entry.ts';
 import { RecordOp, readRecords } from '../../model/records.ts';
-import { isWithin, baseName, parentPath, ROOT, type TreePath } from '../../model/tree-path.ts';
-import type { AppliedSegment, EntriesTable, EntryKey, EntryVersion, PieceTotals, ProblemRow } from '../port.ts';
+import { baseName, isWithin, parentPath, ROOT, type TreePath } from '../../model/tree-path.ts';
+import type {
+  AppliedSegment,
+  EntriesTable,
+  EntryKey,
+  EntryVersion,
+  PieceTotals,
+  ProblemRow,
+} from '../port.ts';
 import { lockOpen } from './backup-rows.ts';
 import { CopyRows } from './copy-rows.ts';
 import type { Database } from './database.ts';
@@ -67,7 +73,15 @@ export class PostgresEntries implements EntriesTable {
         const { rowCount } = await client.query({
           name: 'piece',
           text: `insert into pieces (backup, shard, batch_no, digest, added, removed, counts) values ($1, $2, $3, $4, $5, $6, $7) on conflict do nothing`,
-          values: [backup.id, segment.shard, segment.batchNo, segment.batchDigest, segment.added, segment.removed, segment.counts],
+          values: [
+            backup.id,
+            segment.shard,
+            segment.batchNo,
+            segment.batchDigest,
+            segment.added,
+            segment.removed,
+            segment.counts,
+          ],
         });
         if (rowCount === 1) fresh.push(segment);
       }
@@ -87,14 +101,23 @@ export class PostgresEntries implements EntriesTable {
       else {
         const hash = op === RecordOp.gone ? EMPTY : segment.hashes.subarray(i * 32, i * 32 + 32);
         const asBaseline = segment.asBaseline[i] === 1;
-        writeRow(rows, hashes.of(dir), backup.sourceId, { dir, name, seq: backup.seq, op, hash, state, hints }, asBaseline);
+        writeRow(
+          rows,
+          hashes.of(dir),
+          backup.sourceId,
+          { dir, name, seq: backup.seq, op, hash, state, hints },
+          asBaseline,
+        );
       }
       i++;
     }
   }
 
   async totals(backupId: string): Promise<PieceTotals> {
-    const { rows } = await this.#db.query('select shard, digest, added, removed, counts from pieces where backup = $1', [backupId]);
+    const { rows } = await this.#db.query(
+      'select shard, digest, added, removed, counts from pieces where backup = $1',
+      [backupId],
+    );
     const batches: number[] = [];
     const [digest, added, removed] = [new DigestSum(), new DigestSum(), new DigestSum()];
     const counts = { ...NO_COUNTS };
@@ -106,10 +129,20 @@ export class PostgresEntries implements EntriesTable {
       for (const key of Object.keys(counts) as (keyof typeof counts)[]) counts[key] += row.counts[key];
     }
     const filled = Array.from({ length: Math.max(1, batches.length) }, (_, shard) => batches[shard] ?? 0);
-    return { batches: filled, batchDigest: digest.bytes(), added: added.bytes(), removed: removed.bytes(), counts };
+    return {
+      batches: filled,
+      batchDigest: digest.bytes(),
+      added: added.bytes(),
+      removed: removed.bytes(),
+      counts,
+    };
   }
 
-  async lookup(sourceId: number, seq: number, keys: readonly EntryKey[]): Promise<(EntryVersion | undefined)[]> {
+  async lookup(
+    sourceId: number,
+    seq: number,
+    keys: readonly EntryKey[],
+  ): Promise<(EntryVersion | undefined)[]> {
     if (keys.length === 0) return [];
     const hashes = new DirectoryHashes();
     const { rows } = await this.#db.prepared(
@@ -123,7 +156,8 @@ export class PostgresEntries implements EntriesTable {
     const found: (EntryVersion | undefined)[] = keys.map(() => undefined);
     for (const row of rows) {
       const key = keys[row.at - 1]!;
-      if (row.op === RecordOp.present) found[row.at - 1] = versionOf({ ...row, dir_path: key.dir, name: key.name });
+      if (row.op === RecordOp.present)
+        found[row.at - 1] = versionOf({ ...row, dir_path: key.dir, name: key.name });
     }
     return found;
   }
@@ -131,14 +165,25 @@ export class PostgresEntries implements EntriesTable {
   async *list(
     sourceId: number,
     seq: number,
-    { within = ROOT, depth = 'all' }: { readonly within?: TreePath; readonly depth?: 'children' | 'all' } = {},
+    {
+      within = ROOT,
+      depth = 'all',
+    }: { readonly within?: TreePath; readonly depth?: 'children' | 'all' } = {},
   ): AsyncGenerator<EntryVersion[]> {
-    const [self] = await this.lookup(sourceId, seq, [{ dir: parentPath(within), name: within.length === 0 ? EMPTY : baseName(within) }]);
+    const [self] = await this.lookup(sourceId, seq, [
+      { dir: parentPath(within), name: within.length === 0 ? EMPTY : baseName(within) },
+    ]);
     if (self && within.length > 0) yield [self];
-    const below = depth === 'children' ? 'and dir = $4' : within.length === 0 ? '' : 'and (dir = $4 or (dir_path >= $5 and dir_path < $6))';
+    const below =
+      depth === 'children'
+        ? 'and dir = $4'
+        : within.length === 0
+          ? ''
+          : 'and (dir = $4 or (dir_path >= $5 and dir_path < $6))';
     const values: unknown[] = [sourceId, 0, seq];
     if (below) values.push(directoryHash(within));
-    if (below.includes('$5')) values.push(Buffer.concat([within, Buffer.from([0])]), Buffer.concat([within, Buffer.from([1])]));
+    if (below.includes('$5'))
+      values.push(Buffer.concat([within, Buffer.from([0])]), Buffer.concat([within, Buffer.from([1])]));
     const text = `select * from (${NEWEST} ${below} ${NEWEST_ORDER}) as newest where op = 1 ${IN_TREE_ORDER}`;
     for await (const rows of this.#db.pages(text, values)) {
       const versions = rows.map(versionOf).filter((one) => depth === 'all' || isWithin(one.dir, within));
@@ -160,7 +205,9 @@ export class PostgresEntries implements EntriesTable {
         if (!newer && !older) return [];
         if (newer && older && newer.hash.equals(older.hash)) return [];
         const key = { dir: version.dir, name: version.name };
-        return fromSeq <= toSeq ? [{ key, before: older, after: newer }] : [{ key, before: newer, after: older }];
+        return fromSeq <= toSeq
+          ? [{ key, before: older, after: newer }]
+          : [{ key, before: newer, after: older }];
       });
       if (page.length > 0) yield page;
     }
@@ -168,14 +215,19 @@ export class PostgresEntries implements EntriesTable {
 
   async *versions(sourceId: number, fromSeq: number, toSeq: number): AsyncGenerator<EntryVersion[]> {
     const text = `select * from (${NEWEST} ${NEWEST_ORDER}) as newest ${IN_TREE_ORDER}`;
-    for await (const rows of this.#db.pages(text, [sourceId, fromSeq, toSeq], 1000)) yield rows.map(versionOf);
+    for await (const rows of this.#db.pages(text, [sourceId, fromSeq, toSeq], 1000))
+      yield rows.map(versionOf);
   }
 
   async *scanNames(sourceId: number, seq: number): AsyncGenerator<EntryKey[]> {
     for await (const page of this.list(sourceId, seq)) yield page;
   }
 
-  async insert(sourceId: number, versions: readonly EntryVersion[], problems: readonly (ProblemRow & { seq: number })[]): Promise<void> {
+  async insert(
+    sourceId: number,
+    versions: readonly EntryVersion[],
+    problems: readonly (ProblemRow & { seq: number })[],
+  ): Promise<void> {
     await this.#db.transaction(async (client) => {
       const rows = new CopyRows(client, 'entries');
       const hashes = new DirectoryHashes();
@@ -200,23 +252,41 @@ export class PostgresEntries implements EntriesTable {
   }
 
   async *allStates(domain: string): AsyncGenerator<Buffer[]> {
-    const text = 'select e.state from entries e join sources s on s.id = e.source where s.domain = $1 and e.op = 1';
+    const text =
+      'select e.state from entries e join sources s on s.id = e.source where s.domain = $1 and e.op = 1';
     for await (const rows of this.#db.pages(text, [domain])) yield rows.map((row) => row.state as Buffer);
   }
 }
 
-function writeRow(rows: CopyRows, dirHash: Buffer, source: number, version: EntryVersion, asBaseline: boolean): void {
+function writeRow(
+  rows: CopyRows,
+  dirHash: Buffer,
+  source: number,
+  version: EntryVersion,
+  asBaseline: boolean,
+): void {
   const { dir, name, seq, op, hash, state, hints } = version;
   const digest = op === RecordOp.present ? digestOf(state) : undefined;
   rows.row(11).int4(source).bytes(dirHash).bytes(name).int8(seq).int2(op).bool(asBaseline).bytes(hash);
   rows.bytes(digest).bytes(dir).bytes(state).bytes(hints);
 }
 
-async function insertProblems(client: import('pg').PoolClient, source: number, seq: number, problems: readonly ProblemRow[]): Promise<void> {
+async function insertProblems(
+  client: import('pg').PoolClient,
+  source: number,
+  seq: number,
+  problems: readonly ProblemRow[],
+): Promise<void> {
   if (problems.length === 0) return;
   await client.query(
     `insert into problems (source, seq, dir_path, name, code)
      select $1, $2, p.dir, p.name, p.code from unnest($3::bytea[], $4::bytea[], $5::int[]) as p(dir, name, code) on conflict do nothing`,
-    [source, seq, problems.map((one) => one.dir), problems.map((one) => one.name), problems.map((one) => one.code)],
+    [
+      source,
+      seq,
+      problems.map((one) => one.dir),
+      problems.map((one) => one.name),
+      problems.map((one) => one.code),
+    ],
   );
 }

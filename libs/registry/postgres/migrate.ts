@@ -1,8 +1,8 @@
 import type { Pool } from 'pg';
 import type { DataSourceOptions, MigrationInterface, QueryRunner } from 'typeorm';
 import { TmError } from '../../model/errors.ts';
-import type { PostgresConnection } from './open-postgres-registry.ts';
 import { initialSql } from './migrations/1-initial.ts';
+import type { PostgresConnection } from './open-postgres-registry.ts';
 
 class Initial1700000000001 implements MigrationInterface {
   readonly name = 'Initial1700000000001';
@@ -29,15 +29,22 @@ async function applied(pool: Pool): Promise<number> {
 /** Brings the tables up to date, a step of its own. TypeORM is loaded only when there is something to do. */
 export async function migrate(pool: Pool, connection: PostgresConnection): Promise<void> {
   const before = await applied(pool);
-  if (before > MIGRATIONS.length) throw new TmError('TM1304', `it has ${before} migrations, this program ${MIGRATIONS.length}`);
+  if (before > MIGRATIONS.length)
+    throw new TmError('TM1304', `it has ${before} migrations, this program ${MIGRATIONS.length}`);
   if (before === MIGRATIONS.length) return;
   const client = await pool.connect();
   try {
     await client.query('select pg_advisory_lock($1)', [LOCK]);
     if ((await applied(pool)) === MIGRATIONS.length) return;
     const { DataSource } = await import('typeorm');
-    const where = typeof connection === 'string' ? { url: connection } : { ...connection, username: connection.user };
-    const source = new DataSource({ type: 'postgres', ...where, migrations: MIGRATIONS, migrationsTransactionMode: 'all' } as DataSourceOptions);
+    const where =
+      typeof connection === 'string' ? { url: connection } : { ...connection, username: connection.user };
+    const source = new DataSource({
+      type: 'postgres',
+      ...where,
+      migrations: MIGRATIONS,
+      migrationsTransactionMode: 'all',
+    } as DataSourceOptions);
     await source.initialize();
     try {
       await source.runMigrations();

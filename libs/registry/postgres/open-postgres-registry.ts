@@ -1,7 +1,7 @@
 import pg from 'pg';
 import type { JournalHead, JournalTable, OutboxRow, OutboxTable, Registry, StoreRow } from '../port.ts';
-import { PostgresBackups } from './backups-table.ts';
 import { setHead } from './backup-rows.ts';
+import { PostgresBackups } from './backups-table.ts';
 import { PostgresBlocks } from './blocks-table.ts';
 import { Database } from './database.ts';
 import { PostgresEntries } from './entries-table.ts';
@@ -10,7 +10,13 @@ import { SlotLocks } from './slot-locks.ts';
 
 export type PostgresConnection =
   | string
-  | { readonly host: string; readonly port: number; readonly user: string; readonly password: string; readonly database: string };
+  | {
+      readonly host: string;
+      readonly port: number;
+      readonly user: string;
+      readonly password: string;
+      readonly database: string;
+    };
 
 const CONNECTIONS = 6;
 const WRITER_CLASS = 0x746d0003;
@@ -49,7 +55,10 @@ class PostgresJournal implements JournalTable {
   }
 
   async setStore(row: StoreRow): Promise<void> {
-    await this.#db.query(`insert into meta (key, value) values ('store', $1) on conflict (key) do update set value = excluded.value`, [row]);
+    await this.#db.query(
+      `insert into meta (key, value) values ('store', $1) on conflict (key) do update set value = excluded.value`,
+      [row],
+    );
   }
 
   async heads(): Promise<JournalHead[]> {
@@ -61,12 +70,22 @@ class PostgresJournal implements JournalTable {
   }
 
   async withWriter<T>(writer: string, work: () => Promise<T>): Promise<T> {
-    return this.#locked('pg_advisory_lock($1, hashtext($2))', 'pg_advisory_unlock($1, hashtext($2))', [WRITER_CLASS, writer], work);
+    return this.#locked(
+      'pg_advisory_lock($1, hashtext($2))',
+      'pg_advisory_unlock($1, hashtext($2))',
+      [WRITER_CLASS, writer],
+      work,
+    );
   }
 
   async withStoreLock<T>(mode: 'shared' | 'exclusive', work: () => Promise<T>): Promise<T> {
     const suffix = mode === 'shared' ? '_shared' : '';
-    return this.#locked(`pg_advisory_lock${suffix}($1)`, `pg_advisory_unlock${suffix}($1)`, [STORE_LOCK], work);
+    return this.#locked(
+      `pg_advisory_lock${suffix}($1)`,
+      `pg_advisory_unlock${suffix}($1)`,
+      [STORE_LOCK],
+      work,
+    );
   }
 
   async #locked<T>(lock: string, unlock: string, values: unknown[], work: () => Promise<T>): Promise<T> {
@@ -77,7 +96,9 @@ class PostgresJournal implements JournalTable {
       locked = true;
       return await work();
     } finally {
-      const freed = locked ? client.query(`select ${unlock}`, values) : Promise.reject(new Error('not locked'));
+      const freed = locked
+        ? client.query(`select ${unlock}`, values)
+        : Promise.reject(new Error('not locked'));
       await freed.then(
         () => client.release(),
         () => client.release(true),
@@ -87,7 +108,11 @@ class PostgresJournal implements JournalTable {
 }
 
 /** Opens the registry in a Postgres database and brings its tables up to date. Throws TM1301, TM1303, TM1304. */
-export async function openPostgresRegistry({ connection }: { readonly connection: PostgresConnection }): Promise<Registry> {
+export async function openPostgresRegistry({
+  connection,
+}: {
+  readonly connection: PostgresConnection;
+}): Promise<Registry> {
   const config = typeof connection === 'string' ? { connectionString: connection } : { ...connection };
   const pool = new pg.Pool({ ...config, max: CONNECTIONS, application_name: 'tidemark' });
   pool.on('error', () => {}); // an idle connection broke; the next query gets another one
@@ -107,10 +132,16 @@ export async function openPostgresRegistry({ connection }: { readonly connection
     outbox: new PostgresOutbox(db),
     journal: new PostgresJournal(db),
     async isEmpty() {
-      return (await db.query('select not exists (select 1 from sources) and not exists (select 1 from blocks) as empty')).rows[0].empty;
+      return (
+        await db.query(
+          'select not exists (select 1 from sources) and not exists (select 1 from blocks) as empty',
+        )
+      ).rows[0].empty;
     },
     async clear() {
-      await db.query('truncate meta, domains, sources, backups, pieces, entries, problems, packs, blocks, outbox, journal_heads restart identity');
+      await db.query(
+        'truncate meta, domains, sources, backups, pieces, entries, problems, packs, blocks, outbox, journal_heads restart identity',
+      );
     },
     async close() {
       await slots.close();

@@ -39,7 +39,10 @@ export class SlotLocks {
     if (this.#held.has(source)) throw new TmError('TM1501');
     this.#held.add(source);
     try {
-      const { rows } = await (await this.#session()).query('select pg_try_advisory_lock($1, $2) as got', [SLOT_CLASS, source]);
+      const { rows } = await (await this.#session()).query('select pg_try_advisory_lock($1, $2) as got', [
+        SLOT_CLASS,
+        source,
+      ]);
       if (!rows[0].got) throw new TmError('TM1501');
     } catch (error) {
       this.#held.delete(source);

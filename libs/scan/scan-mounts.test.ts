@@ -1,0 +1,87 @@
+import { execFileSync, spawnSync } from 'node:child_process';
+import { mkdirSync, rmdirSync, symlinkSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { ExcludeRules } from './excludes.ts';
+import { isRoot, Rig, useRig } from './scan-rig.suite.ts';
+
+describe.runIf(isRoot && canMount())('mounts', () => {
+  it('below a mount point that is no longer one everything stays as it was', () => {
+    const { rig, mountPoint } = mounted();
+    rig.scan();
+    const before = new Map(rig.backup);
+    execFileSync('/bin/umount', [mountPoint]);
+    for (let i = 0; i < 2; i++) {
+      expect(rig.scan()).toMatchObject({ work: [], gone: [], kept: ['1113 m'] });
+      expect(rig.backup).toEqual(before);
+    }
+    rmdirSync(mountPoint);
+    expect(rig.scan()).toMatchObject({ work: ['.'], gone: [], kept: ['1113 m'] });
+    symlinkSync('/nowhere', mountPoint);
+    expect(rig.scan()).toMatchObject({ gone: [], kept: ['1113 m'] });
+    expect(rig.scan({ excludes: new ExcludeRules(['/m']) }).gone).toEqual([
+      'm',
+      'm/inside',
+      'm/sub',
+      'm/sub/file',
+    ]);
+  });
+
+  it('a file system that is mounted again is merged as ever', () => {
+    const { rig, mountPoint } = mounted();
+    rig.scan();
+    execFileSync('/bin/umount', [mountPoint]);
+    rig.scan();
+    execFileSync('/bin/mount', ['-t', 'tmpfs', 'scan-test', mountPoint]);
+    writeFileSync(join(mountPoint, 'inside'), 'other');
+    expect(rig.scan()).toMatchObject({ work: ['m', 'm/inside'], gone: ['m/sub', 'm/sub/file'], kept: [] });
+    rig.expectBackupIsTree();
+    execFileSync('/bin/umount', [mountPoint]);
+  });
+
+  it('one that is unmounted between listing and visit deletes nothing', () => {
+    const { rig, mountPoint } = mounted();
+    rig.scan();
+    writeFileSync(rig.path('z'), '');
+    const before = rig.backup.size;
+    const found = rig.scan({
+      limits: { maxEntries: 1, maxBytes: 1 },
+      before: (step) => {
+        if (step === 2) execFileSync('/bin/umount', [mountPoint]);
+      },
+    });
+    expect(found).toMatchObject({ work: ['.', 'z'], gone: [], kept: ['1113 m'] });
+    expect(rig.backup.size).toBe(before + 1);
+  });
+
+  it('with one file system a mount point is an empty directory', () => {
+    const { rig, mountPoint } = mounted();
+    expect(rig.scan({ oneFileSystem: true }).work).toEqual(['.', 'm']);
+    expect(rig.scan().work).toEqual(['m/inside', 'm/sub', 'm/sub/file']);
+    expect(rig.scan({ oneFileSystem: true }).gone).toEqual(['m/inside', 'm/sub', 'm/sub/file']);
+    execFileSync('/bin/umount', [mountPoint]);
+    expect(rig.scan({ oneFileSystem: true })).toMatchObject({ work: ['m'], kept: [] });
+  });
+});
+
+function mounted(): { rig: Rig; mountPoint: string } {
+  const rig = useRig();
+  const mountPoint = rig.path('m');
+  mkdirSync(mountPoint);
+  execFileSync('/bin/mount', ['-t', 'tmpfs', 'scan-test', mountPoint]);
+  writeFileSync(join(mountPoint, 'inside'), 'x');
+  mkdirSync(join(mountPoint, 'sub'));
+  writeFileSync(join(mountPoint, 'sub', 'file'), 'y');
+  return { rig, mountPoint };
+}
+
+function canMount(): boolean {
+  const rig = new Rig();
+  try {
+    if (spawnSync('/bin/mount', ['-t', 'tmpfs', 'scan-test', rig.tree]).status !== 0) return false;
+    execFileSync('/bin/umount', [rig.tree]);
+    return true;
+  } finally {
+    rig.close();
+  }
+}
