@@ -19,10 +19,13 @@ const MEMORY_BYTES = 10 * 1024 * 1024;
  */
 export class Chunker {
   readonly buffer: Buffer;
-  readonly #gear: Uint32Array;
+  readonly #gear: Int32Array;
   readonly #params: ChunkParams;
   readonly #maskBelow: number;
   readonly #maskAbove: number;
+  /** Of the block that is being looked at: bytes seen without a cut, and the fingerprint there. */
+  #scanned = 0;
+  #print = 0;
 
   constructor(gearSeed: Buffer, params: ChunkParams = CHUNK_PARAMS, memoryBytes = MEMORY_BYTES) {
     this.buffer = Buffer.from(new ArrayBuffer(memoryBytes));
@@ -35,7 +38,8 @@ export class Chunker {
 
   /**
    * End of the block that begins at `start`, from the bytes up to `end`. 0: more bytes are needed, unless they are
-   * `final`. Depends on the bytes only, not on how they came.
+   * `final`; the next call is about the same block then, and goes on where this one stopped. Depends on the bytes only,
+   * not on how they came.
    */
   cut(bytes: Buffer, start: number, end: number, final: boolean): number {
     const { min, avg, max } = this.#params;
@@ -43,27 +47,32 @@ export class Chunker {
     if (available <= min) return final ? end : 0;
     const limit = start + Math.min(available, max);
     const middle = Math.min(start + avg, limit);
+    let cut = this.#scan(bytes, start + Math.max(min, this.#scanned), middle, this.#maskBelow);
+    if (cut === 0) cut = this.#scan(bytes, Math.max(middle, start + this.#scanned), limit, this.#maskAbove);
+    if (cut === 0 && (available >= max || final)) cut = limit;
+    this.#scanned = cut === 0 ? limit - start : 0;
+    if (cut > 0) this.#print = 0;
+    return cut;
+  }
+
+  #scan(bytes: Buffer, from: number, to: number, mask: number): number {
     const gear = this.#gear;
-    let print = 0;
-    let at = start + min;
-    for (const mask = this.#maskBelow; at < middle; at++) {
+    let print = this.#print;
+    for (let at = from; at < to; at++) {
       print = ((print << 1) + gear[bytes[at]!]!) | 0;
       if ((print & mask) === 0) return at + 1;
     }
-    for (const mask = this.#maskAbove; at < limit; at++) {
-      print = ((print << 1) + gear[bytes[at]!]!) | 0;
-      if ((print & mask) === 0) return at + 1;
-    }
-    return available >= max || final ? limit : 0;
+    this.#print = print;
+    return 0;
   }
 }
 
 /** The highest bits depend on the most bytes before. */
 const topBits = (bits: number): number => (bits >= 32 ? -1 : ~(-1 >>> bits)) | 0;
 
-function gearTable(seed: Buffer): Uint32Array {
-  const table = new Uint32Array(256);
+function gearTable(seed: Buffer): Int32Array {
+  const table = new Int32Array(256);
   const hasher = new KeyedHasher(blake3(Buffer.from('tidemark gear v1'), seed));
-  for (let i = 0; i < 256; i++) table[i] = hasher.digest(Buffer.from([i])).readUInt32LE(0);
+  for (let i = 0; i < 256; i++) table[i] = hasher.digest(Buffer.from([i])).readInt32LE(0);
   return table;
 }

@@ -2,6 +2,8 @@ import { ctimeNsec, ctimeSec, mtimeNsec, mtimeSec } from './stat-record.ts';
 
 const SECOND = 1_000_000_000n;
 const DEFAULT_GRANULARITY_NS = 10_000_000;
+/** Where times are whole seconds, the file system may keep no finer ones; FAT's are even. */
+const COARSE_SEC = 2;
 /** Times of modification further ahead of the scan were set by hand: no later change gets them by itself. */
 const AHEAD_SEC = 60;
 
@@ -28,6 +30,7 @@ export class RacyRule {
   }
 
   #isRecent(sec: number, nsec: number): boolean {
+    if (nsec === 0) return sec >= this.#sec - COARSE_SEC;
     return sec > this.#sec || (sec === this.#sec && nsec >= this.#nsec);
   }
 }

@@ -4,6 +4,7 @@ import {
   chmodSync,
   chownSync,
   mkdirSync,
+  renameSync,
   rmSync,
   statSync,
   symlinkSync,
@@ -285,6 +286,29 @@ describe('a tree that changes during the walk', () => {
     expect(found.gone).toEqual(['a', 'a/deep', 'a/one', 'a/deep/er', 'a/deep/two', 'a/deep/er/three']);
     expect(found.totals).toMatchObject({ directories: 3, unchanged: 6 });
     expect(rig.scan().work).toEqual(['.']);
+    rig.expectBackupIsTree();
+  });
+
+  it('a directory that was replaced while it was closed deletes nothing', () => {
+    const rig = useRig();
+    const deep = rig.path(...Array.from({ length: 80 }, () => 'd'));
+    mkdirSync(deep, { recursive: true });
+    mkdirSync(rig.path('d', 'z'));
+    writeFileSync(rig.path('d', 'z', 'file'), '');
+    writeFileSync(join(deep, 'changed'), '');
+    rig.scan();
+    appendFileSync(join(deep, 'changed'), 'x');
+    const found = rig.scan({
+      ...oneByOne,
+      before: (step) => {
+        if (step !== 1) return;
+        renameSync(rig.path('d'), join(rig.home, 'moved'));
+        mkdirSync(rig.path('d'));
+      },
+    });
+    expect(found).toMatchObject({ gone: [], kept: ['1110 d/z'] });
+    expect(found.work).toHaveLength(1);
+    expect(rig.scan().gone).toHaveLength(79 + 1 + 2);
     rig.expectBackupIsTree();
   });
 
