@@ -111,7 +111,9 @@ test('a frame number is used once, and the range ends', () => {
 
 test('golden bytes of a frame', () => {
   const { bytes } = sealer().seal([block(Buffer.from('tidemark'))]);
-  expect(bytes.toString('hex')).toMatchInlineSnapshot(`"5446010009090909090909090909090909090909050000000000000008000000080000000000000000000000000000002776fc6a0fb024ae3cdf4c846e37b1ccdc41aa34b245be7f"`);
+  expect(bytes.toString('hex')).toMatchInlineSnapshot(
+    `"5446010009090909090909090909090909090909050000000000000008000000080000000000000000000000000000002776fc6a0fb024ae3cdf4c846e37b1ccdc41aa34b245be7f"`,
+  );
 });
 
 test('a pack tells its blocks from its own bytes, and no altered byte of its index goes unseen', async () => {
