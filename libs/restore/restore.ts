@@ -1,5 +1,4 @@
 import { mkdir, realpath } from 'node:fs/promises';
-import { dirname } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import { blockIdsOf, decodeState, type EntryState, EntryType } from '../model/entry.ts';
 import { type ErrorCode, TmError } from '../model/errors.ts';
@@ -66,19 +65,30 @@ export async function restore(request: RestoreRequest, deps: RestoreDeps): Promi
 async function openTarget({ target, dryRun, forbidden }: RestoreRequest): Promise<number> {
   try {
     if (!dryRun) await mkdir(target, { recursive: true, mode: 0o700 });
-    for (let path = (await realpath(target)).toString(); ; path = dirname(path)) {
-      const fd = posix.open(path, posix.O_RDONLY | posix.O_DIRECTORY);
-      const stat = new posix.Stat();
-      posix.check(posix.fstat(fd, stat), 'fstat');
-      posix.close(fd);
-      if (isForbidden(stat, forbidden))
+    const real = await realpath(target, { encoding: 'buffer' });
+    for (let path: Buffer = real; ; path = parentFolder(path)) {
+      if (isForbidden(statFolder(path), forbidden))
         throw new TmError('TM1603', `${target} lies inside the store or home`);
-      if (path === '/') break;
+      if (path.length === 1) break;
     }
-    return posix.open(await realpath(target), posix.O_RDONLY | posix.O_DIRECTORY);
+    return posix.open(real, posix.O_RDONLY | posix.O_DIRECTORY);
   } catch (error) {
     if (error instanceof TmError) throw error;
     throw new TmError('TM1603', `${target}: ${(error as Error).message}`, { cause: error });
+  }
+}
+
+const parentFolder = (path: Buffer): Buffer => path.subarray(0, Math.max(1, path.lastIndexOf(0x2f)));
+
+/** Folders on the way need not be readable, only passable. */
+function statFolder(path: Buffer): posix.Stat {
+  const fd = posix.open(path, posix.O_PATH | posix.O_DIRECTORY);
+  try {
+    const stat = new posix.Stat();
+    posix.check(posix.fstat(fd, stat), 'fstat');
+    return stat;
+  } finally {
+    posix.close(fd);
   }
 }
 
