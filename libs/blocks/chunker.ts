@@ -55,6 +55,12 @@ export class Chunker {
     return cut;
   }
 
+  /** The block that was looked at will not be continued. */
+  forget(): void {
+    this.#scanned = 0;
+    this.#print = 0;
+  }
+
   #scan(bytes: Buffer, from: number, to: number, mask: number): number {
     const gear = this.#gear;
     let print = this.#print;

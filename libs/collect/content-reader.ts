@@ -51,8 +51,22 @@ export class ContentReader {
     this.#start = 0;
   }
 
-  /** `size` and `sparse` are what fstat says; the file may have changed since, which the caller checks. */
+  /**
+   * `size` and `sparse` are what fstat says; the file may have changed since, which the caller checks. Throws PosixError;
+   * then nothing of the file is left to get into the next one.
+   */
   async read(fd: number, size: number, sparse: boolean): Promise<Content> {
+    try {
+      return await this.#readAll(fd, size, sparse);
+    } catch (error) {
+      this.#end = this.#start;
+      this.#chunker.forget();
+      this.#digester.finish();
+      throw error;
+    }
+  }
+
+  async #readAll(fd: number, size: number, sparse: boolean): Promise<Content> {
     const { extents, holes } = sparse ? layout(fd, size) : { extents: [{ from: 0, to: size }], holes: [] };
     const recipe = new RecipeBuilder((kind, bytes, children) => this.#batch.add(bytes, kind, children));
     let end = 0;

@@ -3,7 +3,7 @@ import { Chunker } from '../blocks/chunker.ts';
 import { FrameSealer } from '../blocks/frame.ts';
 import { EntryHasher, KeyedHasher } from '../model/digests.ts';
 import { RecordWriter } from '../model/records.ts';
-import { ENOENT, ESTALE, PosixError, Stat } from '../posix/index.ts';
+import { ENOENT, PosixError, Stat } from '../posix/index.ts';
 import { BlockBatch } from './block-batch.ts';
 import { ContentReader } from './content-reader.ts';
 import { EntryReader } from './entry-reader.ts';
@@ -156,7 +156,7 @@ class Lane {
       return entry.trusted ? Outcome.read : Outcome.untrusted;
     } catch (error) {
       if (!(error instanceof PosixError)) throw error;
-      if (error.errno === ENOENT || error.errno === ESTALE) return Outcome.vanished;
+      if (error.errno === ENOENT) return Outcome.vanished;
       into.problems.push({ item, code: 1110, message: error.message });
       return Outcome.failed;
     }

@@ -16,7 +16,7 @@ import { InProcessTransport } from '../transport/in-process.ts';
 import type { Engine } from './engine.ts';
 import { CLOCK_GRANULARITY_NS, type OpenScan, openScan } from './open-scan.ts';
 import { publishOutbox } from './outbox.ts';
-import { storeFolder } from './own-folders.ts';
+import { ownPaths } from './own-folders.ts';
 
 export interface BackupRequest {
   readonly dir: string;
@@ -89,8 +89,8 @@ async function checkedRoot(engine: Engine, dir: string): Promise<Buffer> {
       cause: error,
     });
   }
-  for (const own of [engine.home.path, storeFolder(engine)]) {
-    const folder = own && (await realpath(Buffer.from(own), { encoding: 'buffer' }).catch(() => undefined));
+  for (const own of ownPaths(engine)) {
+    const folder = await realpath(Buffer.from(own), { encoding: 'buffer' }).catch(() => undefined);
     if (folder && isBelow(root, folder))
       throw new TmError('TM1104', `${dir} is below ${folder}`, { path: dir });
   }

@@ -1,5 +1,5 @@
 import { spawn, spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -148,6 +148,24 @@ test('bad input gets one message with a code', () => {
     ).toEqual([code]);
     expect(result.status, args.join(' ')).toBe(status);
   }
+});
+
+test('a home reached through a symlink, its store and its registry are no part of a source around them', () => {
+  const around = join(base, 'around');
+  mkdirSync(join(around, 'real'), { recursive: true });
+  run('chmod', '711', around, join(around, 'real'));
+  writeFileSync(join(around, 'file'), 'content');
+  symlinkSync('real', join(around, 'link'));
+  const here = { ...env, TIDEMARK_HOME: join(around, 'link') };
+  for (let i = 0; i < 2; i++) {
+    const { status, stdout } = spawnSync(process.execPath, [MAIN, 'backup', around, '--json'], {
+      env: here,
+      encoding: 'utf8',
+    });
+    expect(status, stdout).toBe(0);
+    expect(JSON.parse(stdout.trim().split('\n').at(-1)!)).toMatchObject({ files: 1 });
+  }
+  return stopEmbeddedPostgres(join(around, 'link'));
 });
 
 test('an emptied root is refused until it is accepted', () => {

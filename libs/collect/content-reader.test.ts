@@ -1,0 +1,55 @@
+import { randomBytes } from 'node:crypto';
+import { closeSync, mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { Chunker } from '../blocks/chunker.ts';
+import { FrameSealer } from '../blocks/frame.ts';
+import { KeyedHasher } from '../model/digests.ts';
+import { PosixError } from '../posix/index.ts';
+import { BlockBatch } from './block-batch.ts';
+import { ContentReader } from './content-reader.ts';
+
+const KEY = Buffer.alloc(32, 3);
+let dir: string;
+
+beforeAll(() => {
+  dir = mkdtempSync(join(tmpdir(), 'tidemark-content-'));
+});
+afterAll(() => rmSync(dir, { recursive: true, force: true }));
+
+/** `onAsk` runs in the middle of a file that is larger than the reader's memory. */
+function reader(onAsk: () => void = () => {}): ContentReader {
+  const sealer = new FrameSealer({
+    domainId: '00112233-4455-6677-8899-aabbccddeeff',
+    keyId: Buffer.alloc(16, 1),
+    key: KEY,
+    firstFrameNo: 0,
+    endFrameNo: 1000,
+  });
+  const sink = {
+    missing: async (ids: Buffer) => {
+      onAsk();
+      return new Uint8Array(ids.length / 32);
+    },
+    frames: async () => {},
+  };
+  const batch = new BlockBatch(sink, sealer, new KeyedHasher(KEY));
+  return new ContentReader(new Chunker(KEY), batch, new KeyedHasher(KEY));
+}
+
+test('a file that fails in the middle leaves nothing in the next one', async () => {
+  const [large, small] = [join(dir, 'large'), join(dir, 'small')];
+  writeFileSync(large, randomBytes(30 << 20));
+  writeFileSync(small, randomBytes(3 << 20));
+  const largeFd = openSync(large, 'r');
+  const smallFd = openSync(small, 'r');
+  let asked = 0;
+  const failing = reader(() => {
+    if (asked++ === 0) closeSync(largeFd);
+  });
+  await expect(failing.read(largeFd, 30 << 20, false)).rejects.toThrow(PosixError);
+  const after = await failing.read(smallFd, 3 << 20, false);
+  expect(after).toEqual(await reader().read(smallFd, 3 << 20, false));
+  closeSync(smallFd);
+});
