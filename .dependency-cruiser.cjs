@@ -78,10 +78,10 @@ module.exports = {
       to: { dependencyTypes: ['npm-dev'], pathNot: 'node_modules/@types/' },
     },
     ownedPackages(
-      'koffi-only-in-posix',
+      'koffi-only-in-posix-and-codec',
       ['koffi'],
-      '^libs/posix/',
-      'A wrong native signature corrupts memory silently: all of them stay in one reviewed place.',
+      '^libs/(posix|codec)/',
+      'A wrong native signature corrupts memory silently: all of them stay in two reviewed places, the system and the codecs.',
     ),
     ownedPackages(
       'postgres-only-in-registry',

@@ -1,10 +1,13 @@
 import { randomBytes } from 'node:crypto';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { KeyedHasher } from '../model/digests.ts';
+import { nativeCompressor, zlibCompressor } from '../codec/compressor.ts';
+import { cryptoGcm, nativeGcm } from '../codec/gcm.ts';
+import { blake3, KeyedHasher } from '../model/digests.ts';
 import type { RecipeItem } from '../model/entry.ts';
 import { Chunker } from './chunker.ts';
-import { FrameSealer, openFrame, parseFrameHeader } from './frame.ts';
+import { type FrameCodecs, FrameSealer, openFrame, parseFrameHeader } from './frame.ts';
+import { decodeFrameBlocks } from './frame-blocks.ts';
 import { BlockKind } from './intake.ts';
 import {
   generateIdentity,
@@ -27,11 +30,17 @@ const DOMAIN = '00112233-4455-6677-8899-aabbccddeeff';
 const KEY = Buffer.alloc(32, 7);
 const KEY_ID = Buffer.alloc(16, 9);
 
-function cuts(chunker: Chunker, data: Buffer, reads: readonly number[]): number[] {
+function cuts(
+  chunker: Chunker,
+  data: Buffer,
+  reads: readonly number[],
+  from = 0,
+  to = data.length,
+): number[] {
   const found: number[] = [];
-  let [start, end, read] = [0, 0, 0];
+  let [start, end, read] = [from, from, 0];
   for (;;) {
-    const final = end === data.length;
+    const final = end === to;
     for (
       let cut = chunker.cut(data, start, end, final);
       cut > 0 && start < end;
@@ -41,7 +50,7 @@ function cuts(chunker: Chunker, data: Buffer, reads: readonly number[]): number[
       start = cut;
     }
     if (final) return found;
-    end = Math.min(data.length, end + (reads[read++ % reads.length] ?? 1));
+    end = Math.min(to, end + (reads[read++ % reads.length] ?? 1));
   }
 }
 
@@ -61,6 +70,51 @@ test('cuts depend on the bytes only, not on how they are read, and keep their bo
       },
     ),
   );
+});
+
+test('WebAssembly and JavaScript cut alike, wherever reads end and whatever lies before', () => {
+  fc.assert(
+    fc.property(
+      fc.uint8Array({ minLength: 32, maxLength: 32 }),
+      fc.uint8Array({ maxLength: 6000 }),
+      fc.array(fc.integer({ min: 1, max: 900 }), { minLength: 1, maxLength: 9 }),
+      fc.nat(50),
+      (seed, bytes, reads, before) => {
+        const chunker = new Chunker(Buffer.from(seed), SMALL, 8192);
+        expect(chunker.isNative).toBe(true);
+        chunker.buffer.set(bytes, before);
+        const shifted = Buffer.concat([Buffer.alloc(before), Buffer.from(bytes)]);
+        const inMemory = cuts(chunker, chunker.buffer, reads, before, shifted.length);
+        expect(inMemory).toEqual(cuts(chunker, shifted, reads, before, shifted.length));
+      },
+    ),
+    { numRuns: 400 },
+  );
+});
+
+test('WebAssembly and JavaScript cut real sizes alike', () => {
+  const chunker = new Chunker(KEY);
+  const data = randomBytes(chunker.buffer.length);
+  data.fill(0, 2_000_000, 3_500_000);
+  data.copy(chunker.buffer);
+  const found = cuts(chunker, data, [65_537]);
+  expect(found.length).toBeGreaterThan(3);
+  expect(cuts(chunker, chunker.buffer, [100_003])).toEqual(found);
+});
+
+test('golden cuts: those of a key never change, or nothing deduplicates any more', () => {
+  const data = Buffer.alloc(6 * 1024 * 1024);
+  for (let at = 0; at < data.length; at += 4) data.writeUInt32LE(Math.imul(at + 1, 2_654_435_761) >>> 0, at);
+  for (let at = 0; at < data.length; at += 4096) blake3(Buffer.from(String(at))).copy(data, at);
+  expect(cuts(new Chunker(KEY), data, [data.length])).toMatchInlineSnapshot(`
+    [
+      1147689,
+      2622869,
+      3698613,
+      5025533,
+      6291456,
+    ]
+  `);
 });
 
 test('an insertion changes few blocks, another seed changes the cuts', () => {
@@ -84,8 +138,15 @@ const block = (bytes: Buffer) => ({
   children: Buffer.alloc(0),
   bytes,
 });
-const sealer = () =>
-  new FrameSealer({ domainId: DOMAIN, keyId: KEY_ID, key: KEY, firstFrameNo: 5, endFrameNo: 8 });
+const sealer = (codecs?: FrameCodecs) =>
+  new FrameSealer({
+    domainId: DOMAIN,
+    keyId: KEY_ID,
+    key: KEY,
+    firstFrameNo: 5,
+    endFrameNo: 8,
+    ...(codecs && { codecs }),
+  });
 
 test('a frame opens to what was sealed, and no altered byte goes unseen', () => {
   for (const content of [Buffer.alloc(5000, 'text '), randomBytes(300)]) {
@@ -99,6 +160,32 @@ test('a frame opens to what was sealed, and no altered byte goes unseen', () => 
     for (let length = 0; length < bytes.length; length += 7)
       expect(() => openFrame(bytes.subarray(0, length), DOMAIN, KEY)).toThrow();
     expect(() => openFrame(bytes, DOMAIN.replace('0', '1'), KEY)).toThrow();
+  }
+});
+
+test('frames open alike whichever codecs sealed them, and wherever their blocks lay', () => {
+  const [one, two] = [Buffer.alloc(3000, 'one '), randomBytes(900)];
+  const apart = [block(one), block(two), block(Buffer.from('three'))];
+  const together = Buffer.concat(apart.map(({ bytes }) => bytes));
+  const adjoining = [
+    block(together.subarray(0, 3000)),
+    block(together.subarray(3000, 3900)),
+    block(together.subarray(3900)),
+  ];
+  const native = () => ({ compressor: nativeCompressor(1)!, cipher: nativeGcm(KEY)! });
+  const fallback = () => ({ compressor: zlibCompressor(1), cipher: cryptoGcm(KEY) });
+  for (const codecs of [native, fallback]) {
+    for (const blocks of [apart, adjoining]) {
+      const by = sealer(codecs());
+      const frame = by.seal(blocks);
+      by.close();
+      expect(openFrame(frame.bytes, DOMAIN, KEY).equals(together)).toBe(true);
+      expect(decodeFrameBlocks(frame.index)).toEqual(
+        apart.map(({ id, length, kind, children }) => ({ id, length, kind, children })),
+      );
+      expect(frame.checksum).toEqual(blake3(frame.bytes).subarray(0, 16));
+      expect(() => by.seal(blocks)).toThrow();
+    }
   }
 });
 

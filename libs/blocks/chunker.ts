@@ -1,4 +1,5 @@
 import { blake3, KeyedHasher } from '../model/digests.ts';
+import { type GearScan, wasmGearScan } from './gear-scan.ts';
 
 /** Sizes in bytes; part of a domain's record. */
 export interface ChunkParams {
@@ -10,16 +11,18 @@ export interface ChunkParams {
 const CHUNK_PARAMS: ChunkParams = { min: 256 * 1024, avg: 1024 * 1024, max: 4 * 1024 * 1024 };
 
 /** Memory of a chunker: room for a block of the largest size and for what is read behind it. */
-const MEMORY_BYTES = 10 * 1024 * 1024;
+const MEMORY_BYTES = 6 * 1024 * 1024;
 
 /**
  * FastCDC (Xia et al., USENIX ATC 2016) with normalized chunking of level 2, on 32-bit fingerprints: below the average
  * size two more bits have to be zero, above it two fewer. The gear table comes from the domain's secret, so that block
- * sizes tell nothing about the content to who lacks it. `buffer` is where files are read into.
+ * sizes tell nothing about the content to who lacks it. `buffer` is where files are read into: bytes that lie there are
+ * scanned by WebAssembly, others by JavaScript, with the same cuts.
  */
 export class Chunker {
   readonly buffer: Buffer;
   readonly #gear: Int32Array;
+  readonly #native: GearScan | undefined;
   readonly #params: ChunkParams;
   readonly #maskBelow: number;
   readonly #maskAbove: number;
@@ -28,12 +31,18 @@ export class Chunker {
   #print = 0;
 
   constructor(gearSeed: Buffer, params: ChunkParams = CHUNK_PARAMS, memoryBytes = MEMORY_BYTES) {
-    this.buffer = Buffer.from(new ArrayBuffer(memoryBytes));
     this.#gear = gearTable(gearSeed);
+    this.#native = wasmGearScan(this.#gear, memoryBytes);
+    this.buffer = this.#native?.buffer ?? Buffer.from(new ArrayBuffer(memoryBytes));
     this.#params = params;
     const bits = Math.round(Math.log2(params.avg));
     this.#maskBelow = topBits(bits + 2);
     this.#maskAbove = topBits(bits - 2);
+  }
+
+  /** Whether what lies in `buffer` is scanned by WebAssembly. */
+  get isNative(): boolean {
+    return this.#native !== undefined;
   }
 
   /**
@@ -62,6 +71,8 @@ export class Chunker {
   }
 
   #scan(bytes: Buffer, from: number, to: number, mask: number): number {
+    if (from >= to) return 0;
+    if (this.#native && bytes === this.buffer) return this.#scanMemory(this.#native, from, to, mask);
     const gear = this.#gear;
     let print = this.#print;
     for (let at = from; at < to; at++) {
@@ -70,6 +81,13 @@ export class Chunker {
     }
     this.#print = print;
     return 0;
+  }
+
+  #scanMemory(native: GearScan, from: number, to: number, mask: number): number {
+    native.print = this.#print;
+    const cut = native.scan(from, to, mask);
+    this.#print = native.print;
+    return cut;
   }
 }
 

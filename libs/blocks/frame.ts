@@ -1,6 +1,10 @@
-import { createCipheriv, createDecipheriv } from 'node:crypto';
-import { constants, zstdCompressSync, zstdDecompressSync } from 'node:zlib';
+import { createDecipheriv } from 'node:crypto';
+import { zstdDecompressSync } from 'node:zlib';
+import { type Compressor, openCompressor } from '../codec/compressor.ts';
+import { GCM_TAG_BYTES, type GcmCipher, openGcm } from '../codec/gcm.ts';
+import { blake3 } from '../model/digests.ts';
 import { TmError } from '../model/errors.ts';
+import { encodeFrameBlocks } from './frame-blocks.ts';
 import type { FrameBlock, SealedFrame } from './intake.ts';
 
 /**
@@ -10,7 +14,9 @@ import type { FrameBlock, SealedFrame } from './intake.ts';
  * associated data: "tidemark frame", the domain's UUID (16 bytes), the header.
  */
 const FRAME_HEADER_BYTES = 48;
-const FRAME_TAG_BYTES = 16;
+const FRAME_TAG_BYTES = GCM_TAG_BYTES;
+export const FRAME_CHECKSUM_BYTES = 16;
+const COMPRESSION_LEVEL = 1;
 /** Limit of the format, of plaintext. */
 const MAX_FRAME_BYTES = 8 * 1024 * 1024;
 const MAGIC = 0x4654;
@@ -47,14 +53,27 @@ export function parseFrameHeader(bytes: Buffer): FrameHeader {
   return { codec: bytes[3]!, keyId: Buffer.from(bytes.subarray(4, 20)), frameNo, plainLength, storedLength };
 }
 
+/** A block that is to be sealed. */
+export type PlainBlock = FrameBlock & { readonly bytes: Buffer };
+
+/** How frames are compressed and encrypted; the same frames open whatever does it. */
+export interface FrameCodecs {
+  readonly compressor: Compressor;
+  readonly cipher: GcmCipher;
+}
+
 /** Compresses and encrypts frames under one data key, with frame numbers of its own range; one per thread. */
 export class FrameSealer {
   readonly #keyId: Buffer;
-  readonly #key: Buffer;
+  readonly #codecs: FrameCodecs;
+  /** Associated data: context, domain and the present frame's header. */
   readonly #aad: Buffer;
+  readonly #header: Buffer;
   readonly #end: number;
-  readonly #level: number;
   #next: number;
+  /** The frame being made, and the plaintext of blocks that don't lie behind one another. */
+  #frame = Buffer.alloc(0);
+  #gathered = Buffer.alloc(0);
 
   constructor(options: {
     domainId: string;
@@ -62,37 +81,67 @@ export class FrameSealer {
     key: Buffer;
     firstFrameNo: number;
     endFrameNo: number;
-    level?: number;
+    codecs?: FrameCodecs;
   }) {
     this.#keyId = options.keyId;
-    this.#key = options.key;
-    this.#aad = Buffer.concat([CONTEXT, uuidBytes(options.domainId)]);
+    this.#codecs = options.codecs ?? {
+      compressor: openCompressor(COMPRESSION_LEVEL),
+      cipher: openGcm(options.key),
+    };
+    const context = Buffer.concat([CONTEXT, uuidBytes(options.domainId)]);
+    this.#aad = Buffer.concat([context, Buffer.alloc(FRAME_HEADER_BYTES)]);
+    this.#header = this.#aad.subarray(context.length);
     this.#next = options.firstFrameNo;
     this.#end = options.endFrameNo;
-    this.#level = options.level ?? 1;
   }
 
   /** The blocks' bytes are read at once; the frame's bytes are a buffer of its own that may be transferred. */
-  seal(blocks: readonly (FrameBlock & { readonly bytes: Buffer })[]): SealedFrame {
-    const plain = blocks.length === 1 ? blocks[0]!.bytes : Buffer.concat(blocks.map((block) => block.bytes));
+  seal(blocks: readonly PlainBlock[]): SealedFrame {
+    const plain = this.#plaintext(blocks);
     if (plain.length > MAX_FRAME_BYTES) throw new TmError('TM1099', `a frame of ${plain.length} bytes`);
     if (this.#next >= this.#end) throw new TmError('TM1099', 'the frame numbers of this key are used up');
-    const packed = zstdCompressSync(plain, { params: { [constants.ZSTD_c_compressionLevel]: this.#level } });
-    const codec = packed.length < plain.length ? CODEC.zstd : CODEC.raw;
-    const body = codec === CODEC.zstd ? packed : plain;
-    const bytes = Buffer.from(new ArrayBuffer(FRAME_HEADER_BYTES + body.length + FRAME_TAG_BYTES));
-    this.#header(bytes, codec, plain.length, body.length);
-    const header = bytes.subarray(0, FRAME_HEADER_BYTES);
-    const cipher = createCipheriv('aes-256-gcm', this.#key, nonceOf(header));
-    cipher.setAAD(Buffer.concat([this.#aad, header]));
-    cipher.update(body).copy(bytes, FRAME_HEADER_BYTES);
-    cipher.final();
-    cipher.getAuthTag().copy(bytes, FRAME_HEADER_BYTES + body.length);
-    const clear = blocks.map(({ id, length, kind, children }) => ({ id, length, kind, children }));
-    return { bytes, plainLength: plain.length, keyId: this.#keyId, blocks: clear };
+    const most = FRAME_HEADER_BYTES + plain.length + FRAME_TAG_BYTES;
+    if (this.#frame.length < most) this.#frame = Buffer.from(new ArrayBuffer(most));
+    const frame = this.#frame;
+    const room = frame.subarray(FRAME_HEADER_BYTES, most - FRAME_TAG_BYTES);
+    const packed = this.#codecs.compressor.compress(plain, room.subarray(0, Math.max(0, plain.length - 1)));
+    if (packed === 0) room.set(plain);
+    const stored = packed || plain.length;
+    this.#writeHeader(packed === 0 ? CODEC.raw : CODEC.zstd, plain.length, stored);
+    this.#header.copy(frame);
+    const end = FRAME_HEADER_BYTES + stored + FRAME_TAG_BYTES;
+    const tag = frame.subarray(end - FRAME_TAG_BYTES, end);
+    this.#codecs.cipher.encrypt(nonceOf(this.#header), this.#aad, room.subarray(0, stored), tag);
+    const bytes = Buffer.from(new ArrayBuffer(end));
+    frame.copy(bytes, 0, 0, end);
+    return {
+      bytes,
+      checksum: blake3(bytes).subarray(0, FRAME_CHECKSUM_BYTES),
+      plainLength: plain.length,
+      keyId: this.#keyId,
+      index: encodeFrameBlocks(blocks),
+    };
   }
 
-  #header(out: Buffer, codec: number, plainLength: number, storedLength: number): void {
+  /** One piece of memory: where the blocks are, when they lie behind one another, else a copy. */
+  #plaintext(blocks: readonly PlainBlock[]): Buffer {
+    const length = blocks.reduce((sum, { bytes }) => sum + bytes.length, 0);
+    const first = blocks[0]!.bytes;
+    let end = first.byteOffset;
+    const adjoin = blocks.every(({ bytes }) => {
+      const follows = bytes.buffer === first.buffer && bytes.byteOffset === end;
+      end += bytes.length;
+      return follows;
+    });
+    if (adjoin) return Buffer.from(first.buffer, first.byteOffset, length);
+    if (this.#gathered.length < length) this.#gathered = Buffer.from(new ArrayBuffer(length));
+    let at = 0;
+    for (const { bytes } of blocks) at += bytes.copy(this.#gathered, at);
+    return this.#gathered.subarray(0, length);
+  }
+
+  #writeHeader(codec: number, plainLength: number, storedLength: number): void {
+    const out = this.#header;
     out.writeUInt16LE(MAGIC, 0);
     out[2] = VERSION;
     out[3] = codec;
@@ -100,6 +149,13 @@ export class FrameSealer {
     out.writeBigUInt64LE(BigInt(this.#next++), 20);
     out.writeUInt32LE(plainLength, 28);
     out.writeUInt32LE(storedLength, 32);
+  }
+
+  /** Frees native memory; nothing can be sealed afterwards. */
+  close(): void {
+    this.#next = this.#end;
+    this.#codecs.compressor.close();
+    this.#codecs.cipher.close();
   }
 }
 

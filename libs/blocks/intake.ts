@@ -11,13 +11,16 @@ export interface FrameBlock {
   readonly children: Buffer;
 }
 
-/** A finished frame: header and ciphertext as they stand in a pack (docs/formats.md), and what is inside. */
+/** A finished frame: header and ciphertext as they stand in a pack (docs/2-formats-blocks.md), and what is inside. */
 export interface SealedFrame {
   readonly bytes: Buffer;
+  /** First 16 bytes of their BLAKE3. */
+  readonly checksum: Buffer;
   readonly plainLength: number;
   /** Id (16 bytes) of the data key. */
   readonly keyId: Buffer;
-  readonly blocks: readonly FrameBlock[];
+  /** The blocks inside as a pack's index has them (frame-blocks.ts): thousands of objects less between threads. */
+  readonly index: Buffer;
 }
 
 /** Where a block lies. */
@@ -38,7 +41,8 @@ export interface BlockIntake {
   missing(ids: Buffer): Promise<Uint8Array>;
   /**
    * Takes frames, in order. `accepted` resolves when more may be put (back-pressure), `durable` when the frames'
-   * pack is durable and its block rows are committed; only then may a change event name their blocks.
+   * pack is durable and its block rows are committed; only then may a change event name their blocks. The frames'
+   * bytes are the intake's from now on: it frees their memory.
    */
   put(frames: readonly SealedFrame[]): { accepted: Promise<void>; durable: Promise<void> };
   /** Makes all that was put durable without waiting for a pack to fill. */

@@ -2,6 +2,8 @@ import { ByteReader } from '../model/byte-reader.ts';
 import { ByteWriter } from '../model/byte-writer.ts';
 import { Blake3Stream, blake3 } from '../model/digests.ts';
 import { TmError } from '../model/errors.ts';
+import { FRAME_CHECKSUM_BYTES } from './frame.ts';
+import { decodeFrameBlocks, readFrameBlocks } from './frame-blocks.ts';
 import type { BlockKind, BlockLocation, FrameBlock, SealedFrame } from './intake.ts';
 
 /**
@@ -14,7 +16,6 @@ const MAGIC = Buffer.from('TMPACK01');
 const END_MAGIC = Buffer.from('TMPKEND1');
 const HEADER_BYTES = 24;
 const TRAILER_BYTES = 56;
-const CHECKSUM_BYTES = 16;
 const MAX_PACK_BYTES = 64 * 1024 * 1024;
 const MAX_INDEX_BYTES = 32 * 1024 * 1024;
 
@@ -56,7 +57,7 @@ const uuidOf = (bytes: Buffer): string =>
 export class PackBuilder {
   readonly #parts: Buffer[] = [];
   readonly #hasher = new Blake3Stream();
-  readonly #frames: { offset: number; frame: SealedFrame; checksum: Buffer }[] = [];
+  readonly #frames: { offset: number; length: number; frame: Omit<SealedFrame, 'bytes'> }[] = [];
   #size = 0;
 
   constructor(domainId: string) {
@@ -75,8 +76,7 @@ export class PackBuilder {
   }
 
   add(frame: SealedFrame): void {
-    const checksum = blake3(frame.bytes).subarray(0, CHECKSUM_BYTES);
-    this.#frames.push({ offset: this.#size, frame, checksum });
+    this.#frames.push({ offset: this.#size, length: frame.bytes.length, frame });
     this.#append(frame.bytes);
   }
 
@@ -103,25 +103,18 @@ export class PackBuilder {
       out.bytes(wrapped);
     }
     out.u32(this.#frames.length);
-    for (const { offset, frame, checksum } of this.#frames) {
+    for (const { offset, length, frame } of this.#frames) {
       out.u32(offset);
-      out.u32(frame.bytes.length);
-      out.bytes(checksum);
-      out.u32(frame.blocks.length);
-      for (const { id, length, kind, children } of frame.blocks) {
-        out.bytes(id);
-        out.u32(length);
-        out.u8(kind);
-        out.u16(children.length / 32);
-        out.bytes(children);
-      }
+      out.u32(length);
+      out.bytes(frame.checksum);
+      out.bytes(frame.index);
     }
     return out.finish();
   }
 
   #blocks(pack: Buffer): PackedBlock[] {
-    return this.#frames.flatMap(({ offset, frame }) =>
-      locate(pack, { offset, length: frame.bytes.length, blocks: frame.blocks }),
+    return this.#frames.flatMap(({ offset, length, frame }) =>
+      locate(pack, { offset, length, blocks: decodeFrameBlocks(frame.index) }),
     );
   }
 }
@@ -171,12 +164,8 @@ function parseIndex(bytes: Buffer): Pick<PackIndex, 'keys' | 'frames'> {
   for (let n = input.u32(); n > 0; n--) keys.push({ id: input.bytes(16), wrapped: input.bytes(input.u16()) });
   const frames: IndexedFrame[] = [];
   for (let n = input.u32(); n > 0; n--) {
-    const [offset, length, checksum] = [input.u32(), input.u32(), input.bytes(CHECKSUM_BYTES)];
-    const blocks: FrameBlock[] = [];
-    for (let count = input.u32(); count > 0; count--) {
-      const [id, blockLength, kind] = [input.bytes(32), input.u32(), input.u8() as BlockKind];
-      blocks.push({ id, length: blockLength, kind, children: input.bytes(input.u16() * 32) });
-    }
+    const [offset, length, checksum] = [input.u32(), input.u32(), input.bytes(FRAME_CHECKSUM_BYTES)];
+    const blocks = readFrameBlocks(input);
     frames.push({ offset, length, checksum, blocks });
   }
   input.end();

@@ -10,7 +10,10 @@ interface Held extends FrameBlock {
   readonly bytes: Buffer;
 }
 
-/** Asks which blocks are missing and hands over the frames of those; both wait for the other side. */
+/**
+ * Asks which blocks are missing and hands over the frames of those; both wait while the other side is behind. The
+ * buffers are the sink's from then on.
+ */
 export interface BlockSink {
   missing(ids: Buffer): Promise<Uint8Array>;
   frames(frames: readonly SealedFrame[]): Promise<void>;
@@ -42,7 +45,7 @@ export class BlockBatch {
     if (this.#held.length === 0) return;
     const held = this.#held;
     this.#held = [];
-    const missing = await this.#sink.missing(Buffer.concat(held.map((block) => block.id)));
+    const missing = await this.#sink.missing(idsOf(held));
     const wanted = new Map<string, Held>();
     held.forEach((block, i) => {
       if (missing[i]) wanted.set(block.id.toString('latin1'), block);
@@ -69,4 +72,13 @@ export class BlockBatch {
     close();
     return frames;
   }
+}
+
+/** In memory of their own, which may be moved to another thread. */
+function idsOf(blocks: readonly FrameBlock[]): Buffer {
+  const ids = Buffer.from(new ArrayBuffer(blocks.length * 32));
+  blocks.forEach((block, i) => {
+    block.id.copy(ids, i * 32);
+  });
+  return ids;
 }

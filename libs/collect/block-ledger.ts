@@ -1,3 +1,4 @@
+import { decodeFrameBlocks } from '../blocks/frame-blocks.ts';
 import type { BlockIntake, SealedFrame } from '../blocks/intake.ts';
 
 /**
@@ -47,7 +48,7 @@ export class BlockLedger {
     for (const frame of frames) {
       this.newBytes += frame.plainLength;
       this.storedBytes += frame.bytes.length;
-      for (const block of frame.blocks) ids.push(block.id.toString('latin1'));
+      for (const block of decodeFrameBlocks(frame.index)) ids.push(block.id.toString('latin1'));
     }
     const { accepted, durable } = this.#intake.put(frames);
     this.#depend(task, durable);

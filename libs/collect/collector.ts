@@ -8,7 +8,8 @@ import type { Scan, ScanEntry, StateWriter, WorkBatch, WorkItem } from '../scan/
 import type { Transport } from '../transport/port.ts';
 import { BlockLedger } from './block-ledger.ts';
 import { EventPublisher } from './event-publisher.ts';
-import { Outcome, type Task, type TaskResult, type WorkerSetup } from './protocol.ts';
+import { Outcome, type TaskResult, type WorkerSetup } from './protocol.ts';
+import { packTask } from './task.ts';
 import { WorkerPool } from './worker-pool.ts';
 
 /** An entry that could not be read, was skipped, or is flagged; for the person. */
@@ -146,13 +147,7 @@ export class Collector {
   #submit(batch: WorkBatch, pool: WorkerPool): void {
     const items = batch.groups.flatMap(({ dir, items: members }) => members.map((item) => ({ dir, item })));
     this.#pending.set(batch.id, { batch, items });
-    const groups = batch.groups.map(({ dirFd, dir, items: members }) => ({
-      dirFd,
-      dir,
-      items: members.map(({ name, stat }) => ({ name, stat })),
-    }));
-    const task: Task = { id: batch.id, groups };
-    pool.submit(task);
+    pool.submit(packTask(batch));
   }
 
   #settle(result: TaskResult): void {

@@ -19,14 +19,11 @@ export interface WorkerSetup {
   readonly granularityNs: bigint;
 }
 
-/** Entries to read: `stat` is the raw statx record that the walk saw. */
+/** Entries to read, packed (task.ts). */
 export interface Task {
   readonly id: number;
-  readonly groups: readonly {
-    readonly dirFd: number;
-    readonly dir: Uint8Array;
-    readonly items: readonly { readonly name: Uint8Array; readonly stat: Uint8Array }[];
-  }[];
+  readonly count: number;
+  readonly items: Uint8Array;
 }
 
 /** How reading an entry ended; in the order of the task's items. */
@@ -60,6 +57,7 @@ export interface TaskResult {
   readonly bytesRead: number;
 }
 
+/** Large buffers are moved, not copied: the sender can't use them any more. */
 export type FromWorker =
   | { readonly type: 'ask'; readonly lane: number; readonly task: number; readonly ids: Uint8Array }
   | {
@@ -73,4 +71,6 @@ export type FromWorker =
 
 export type ToWorker =
   | { readonly type: 'task'; readonly task: Task }
-  | { readonly type: 'answer'; readonly lane: number; readonly missing: Uint8Array | undefined };
+  | { readonly type: 'missing'; readonly lane: number; readonly missing: Uint8Array }
+  | { readonly type: 'accepted'; readonly lane: number }
+  | { readonly type: 'close' };

@@ -6,6 +6,8 @@ import type { FromWorker, Task, TaskResult, ToWorker, WorkerSetup } from './prot
 const SCRIPT = new URL(import.meta.url.endsWith('.ts') ? './worker.ts' : './worker.js', import.meta.url);
 /** Tasks a worker has at once: two lanes at work and one waiting. */
 const TASKS_EACH = 3;
+/** Milliseconds that a worker has to end the one call that it is in. */
+const STUCK_MS = 2000;
 
 export interface PoolEvents {
   missing(task: number, ids: Buffer): Promise<Uint8Array>;
@@ -16,18 +18,31 @@ export interface PoolEvents {
 
 const asBuffer = (bytes: Uint8Array): Buffer => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 
-function revive(frame: SealedFrame): SealedFrame {
-  const blocks = frame.blocks.map((block) => ({
-    ...block,
-    id: asBuffer(block.id),
-    children: asBuffer(block.children),
-  }));
-  return { ...frame, bytes: asBuffer(frame.bytes), keyId: asBuffer(frame.keyId), blocks };
+const revive = (frame: SealedFrame): SealedFrame => ({
+  plainLength: frame.plainLength,
+  bytes: asBuffer(frame.bytes),
+  checksum: asBuffer(frame.checksum),
+  keyId: asBuffer(frame.keyId),
+  index: asBuffer(frame.index),
+});
+
+interface Slot {
+  readonly worker: Worker;
+  readonly ended: Promise<unknown>;
+  tasks: number;
+}
+
+/** The worker frees its native memory and ends; one that is stuck is made to end. */
+async function end({ worker, ended }: Slot): Promise<void> {
+  worker.postMessage({ type: 'close' } satisfies ToWorker);
+  const stuck = setTimeout(() => void worker.terminate(), STUCK_MS);
+  await ended;
+  clearTimeout(stuck);
 }
 
 /** The worker threads that read, cut, hash, compress and encrypt. */
 export class WorkerPool {
-  readonly #workers: { worker: Worker; tasks: number }[];
+  readonly #workers: readonly Slot[];
   readonly #events: PoolEvents;
   #closing = false;
 
@@ -35,7 +50,8 @@ export class WorkerPool {
     this.#events = events;
     this.#workers = setups.map((setup) => {
       const worker = new Worker(SCRIPT, { workerData: setup, trackUnmanagedFds: false });
-      const slot = { worker, tasks: 0 };
+      const ended = new Promise((resolve) => worker.once('exit', resolve));
+      const slot = { worker, ended, tasks: 0 };
       worker.on('message', (message: FromWorker) => void this.#handle(slot, message));
       worker.on('error', (error) => events.failed(error));
       worker.on('exit', (code) => {
@@ -57,24 +73,24 @@ export class WorkerPool {
   submit(task: Task): void {
     const slot = this.#workers.reduce((least, one) => (one.tasks < least.tasks ? one : least));
     slot.tasks++;
-    this.#post(slot.worker, { type: 'task', task });
+    this.#post(slot.worker, { type: 'task', task }, [task.items.buffer as ArrayBuffer]);
   }
 
-  #post(worker: Worker, message: ToWorker): void {
-    worker.postMessage(message);
+  #post(worker: Worker, message: ToWorker, moved: ArrayBuffer[] = []): void {
+    worker.postMessage(message, moved);
   }
 
-  async #handle(slot: { worker: Worker; tasks: number }, message: FromWorker): Promise<void> {
+  async #handle(slot: Slot, message: FromWorker): Promise<void> {
     try {
       if (message.type === 'result') {
         slot.tasks--;
         this.#events.result(message.result);
       } else if (message.type === 'ask') {
         const missing = await this.#events.missing(message.task, asBuffer(message.ids));
-        this.#post(slot.worker, { type: 'answer', lane: message.lane, missing });
+        this.#post(slot.worker, { type: 'missing', lane: message.lane, missing });
       } else if (message.type === 'frames') {
         await this.#events.frames(message.task, message.frames.map(revive));
-        this.#post(slot.worker, { type: 'answer', lane: message.lane, missing: undefined });
+        this.#post(slot.worker, { type: 'accepted', lane: message.lane });
       } else {
         throw new TmError('TM1099', message.message);
       }
@@ -85,6 +101,6 @@ export class WorkerPool {
 
   async close(): Promise<void> {
     this.#closing = true;
-    await Promise.all(this.#workers.map(({ worker }) => worker.terminate()));
+    await Promise.all(this.#workers.map(end));
   }
 }

@@ -1,10 +1,11 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { Chunker } from '../blocks/chunker.ts';
 import { FrameSealer } from '../blocks/frame.ts';
+import type { SealedFrame } from '../blocks/intake.ts';
 import { EntryHasher, KeyedHasher } from '../model/digests.ts';
 import { RecordWriter } from '../model/records.ts';
 import { ENOENT, PosixError, Stat } from '../posix/index.ts';
-import { BlockBatch } from './block-batch.ts';
+import { BlockBatch, type BlockSink } from './block-batch.ts';
 import { ContentReader } from './content-reader.ts';
 import { EntryReader } from './entry-reader.ts';
 import { namesById } from './names.ts';
@@ -17,6 +18,7 @@ import {
   type ToWorker,
   type WorkerSetup,
 } from './protocol.ts';
+import { unpackTask } from './task.ts';
 
 /** While one lane waits for an answer, the other one works. */
 const LANES = 2;
@@ -27,8 +29,6 @@ const BODY_RECORDS = 1000;
 const port = parentPort!;
 const setup = workerData as WorkerSetup;
 const send = (message: FromWorker, transfer: ArrayBuffer[] = []) => port.postMessage(message, transfer);
-const ownBuffer = (bytes: Uint8Array): ArrayBuffer[] =>
-  bytes.byteLength === bytes.buffer.byteLength && bytes.buffer instanceof ArrayBuffer ? [bytes.buffer] : [];
 const asBuffer = (bytes: Uint8Array): Buffer => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 
 const sealer = new FrameSealer({
@@ -43,7 +43,6 @@ const users = namesById('/etc/passwd');
 const groups = namesById('/etc/group');
 const waiting: Task[] = [];
 const idle: ((task: Task) => void)[] = [];
-const answers = new Map<number, (missing: Uint8Array | undefined) => void>();
 
 /** Records of one task, split into bodies that fit a message. */
 class TaskRecords {
@@ -61,23 +60,19 @@ class TaskRecords {
   }
 }
 
-class Lane {
+class Lane implements BlockSink {
   readonly #lane: number;
   readonly #content: ContentReader;
   readonly #entries: EntryReader;
   #task = 0;
+  #missing: ((missing: Uint8Array) => void) | undefined;
+  /** Resolves when the frames sent last were taken: the lane is one message ahead at most. */
+  #taken: Promise<void> = Promise.resolve();
+  #accepted: (() => void) | undefined;
 
   constructor(lane: number) {
     this.#lane = lane;
-    const sink = {
-      missing: async (ids: Buffer) =>
-        (await this.#exchange({ type: 'ask', lane, task: this.#task, ids }, ownBuffer(ids)))!,
-      frames: async (frames: Parameters<BlockSinkFrames>[0]) => {
-        const transfer = frames.flatMap((frame) => ownBuffer(frame.bytes));
-        await this.#exchange({ type: 'frames', lane, task: this.#task, frames }, transfer);
-      },
-    };
-    const batch = new BlockBatch(sink, sealer, new KeyedHasher(asBuffer(setup.dedupKey)));
+    const batch = new BlockBatch(this, sealer, new KeyedHasher(asBuffer(setup.dedupKey)));
     this.#content = new ContentReader(
       new Chunker(asBuffer(setup.gearSeed)),
       batch,
@@ -97,42 +92,56 @@ class Lane {
     });
   }
 
-  #exchange(message: FromWorker, transfer: ArrayBuffer[]): Promise<Uint8Array | undefined> {
+  missing(ids: Buffer): Promise<Uint8Array> {
     return new Promise((resolve) => {
-      answers.set(this.#lane, resolve);
-      send(message, transfer);
+      this.#missing = resolve;
+      send({ type: 'ask', lane: this.#lane, task: this.#task, ids }, [ids.buffer as ArrayBuffer]);
     });
+  }
+
+  async frames(frames: readonly SealedFrame[]): Promise<void> {
+    await this.#taken;
+    this.#taken = new Promise((resolve) => {
+      this.#accepted = resolve;
+    });
+    const moved = frames.map((frame) => frame.bytes.buffer as ArrayBuffer);
+    send({ type: 'frames', lane: this.#lane, task: this.#task, frames }, moved);
+  }
+
+  answer(missing: Uint8Array): void {
+    this.#missing?.(missing);
+  }
+
+  accepted(): void {
+    this.#accepted?.();
   }
 
   async run(): Promise<never> {
     for (;;) {
       const task = waiting.shift() ?? (await new Promise<Task>((resolve) => idle.push(resolve)));
       const result = await this.#read(task);
-      send({ type: 'result', lane: this.#lane, result });
+      const moved = [result.hashes, ...result.bodies.map(({ bytes }) => bytes)];
+      send(
+        { type: 'result', lane: this.#lane, result },
+        moved.map((bytes) => bytes.buffer as ArrayBuffer),
+      );
     }
   }
 
   async #read(task: Task): Promise<TaskResult> {
     this.#task = task.id;
-    const items = task.groups.reduce((sum, group) => sum + group.items.length, 0);
-    const outcomes = new Uint8Array(items);
-    const hashes = Buffer.alloc(items * 32);
+    const outcomes = new Uint8Array(task.count);
+    const hashes = Buffer.from(new ArrayBuffer(task.count * 32));
     const problems: ItemProblem[] = [];
     const records = new TaskRecords();
     const walked = new Stat();
     let item = 0;
     let bytesRead = 0;
-    for (const { dirFd, dir, items: members } of task.groups) {
-      for (const { name, stat } of members) {
-        walked.buffer.set(stat);
-        outcomes[item] = await this.#readItem(item, dirFd, asBuffer(dir), asBuffer(name), walked, {
-          hashes,
-          problems,
-          records,
-        });
-        bytesRead += walked.sizeNumber;
-        item++;
-      }
+    for (const { dirFd, dir, name, stat } of unpackTask(task)) {
+      walked.buffer.set(stat);
+      outcomes[item] = await this.#readItem(item, dirFd, dir, name, walked, { hashes, problems, records });
+      bytesRead += walked.sizeNumber;
+      item++;
     }
     await this.#content.flush();
     records.close();
@@ -163,22 +172,23 @@ class Lane {
   }
 }
 
-type BlockSinkFrames = import('./block-batch.ts').BlockSink['frames'];
+const lanes = Array.from({ length: LANES }, (_, lane) => new Lane(lane));
 
 port.on('message', (message: ToWorker) => {
-  if (message.type === 'answer') {
-    const answer = answers.get(message.lane);
-    answers.delete(message.lane);
-    answer?.(message.missing);
-    return;
+  if (message.type === 'missing') lanes[message.lane]?.answer(message.missing);
+  else if (message.type === 'accepted') lanes[message.lane]?.accepted();
+  else if (message.type === 'close') {
+    sealer.close();
+    process.exit(0);
+  } else {
+    const next = idle.shift();
+    if (next) next(message.task);
+    else waiting.push(message.task);
   }
-  const next = idle.shift();
-  if (next) next(message.task);
-  else waiting.push(message.task);
 });
 
-for (let lane = 0; lane < LANES; lane++) {
-  new Lane(lane).run().catch((error) => {
+for (const lane of lanes) {
+  lane.run().catch((error) => {
     send({
       type: 'error',
       message: error instanceof Error ? (error.stack ?? error.message) : String(error),

@@ -107,5 +107,11 @@ export class PackIntake implements BlockIntake {
       { id: pack.id, size: pack.size, keys: keyIds },
       pack.blocks,
     );
+    pack.parts.forEach(free);
   }
+}
+
+/** Gives memory back at once: a garbage collection may be hundreds of megabytes away. */
+function free({ buffer, byteLength }: Buffer): void {
+  if (buffer instanceof ArrayBuffer && buffer.byteLength === byteLength) buffer.transfer(0);
 }

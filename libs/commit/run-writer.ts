@@ -1,3 +1,4 @@
+import { decodeFrameBlocks } from '../blocks/frame-blocks.ts';
 import { type BlockIntake, BlockKind, type SealedFrame } from '../blocks/intake.ts';
 import { RecordWriter } from '../model/records.ts';
 import type { Registry, RunPart, RunRef } from '../registry/port.ts';
@@ -56,7 +57,7 @@ export async function writeRun(
     if (held) await deps.intake.put([held]).accepted;
     records += count;
     held = await deps.seal(body, BlockKind.run);
-    ids.push(held.blocks[0]!.id);
+    ids.push(decodeFrameBlocks(held.index)[0]!.id);
   }
   if (!held) return { fromSeq, toSeq, records, inline: undefined, parts: [] };
   if (ids.length === 1 && held.plainLength <= INLINE_BYTES) {

@@ -1,0 +1,22 @@
+import koffi from 'koffi';
+
+/** A native function; pointers are byte arrays, or what another function gave as a pointer. */
+export type Native = (...args: unknown[]) => number;
+
+/**
+ * Functions that this very process exports, by name; undefined when one of them is missing (a Node that is linked
+ * with other libraries, or strips its symbols).
+ */
+export function nodeExports<Name extends string>(
+  signatures: Readonly<Record<Name, readonly [result: string, ...args: string[]]>>,
+): Record<Name, Native> | undefined {
+  try {
+    const lib = koffi.load(null);
+    const found = Object.entries<readonly [string, ...string[]]>(signatures).map(
+      ([name, [result, ...args]]) => [name, lib.func(name, result, args)],
+    );
+    return Object.fromEntries(found);
+  } catch {
+    return undefined;
+  }
+}
