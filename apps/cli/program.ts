@@ -119,6 +119,12 @@ function build(
     'key show: identity and recipients',
     async () => (await import('./commands/key.ts')).key,
   );
+  add(
+    'registry <ACTION>',
+    'registry rebuild: make the registry anew from the store alone',
+    async () => (await import('./commands/registry.ts')).registry,
+    (c) => c.option('--take-over', 'also where another registry has claimed the store'),
+  );
   return program;
 }
 

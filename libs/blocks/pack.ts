@@ -120,7 +120,10 @@ export class PackBuilder {
 }
 
 /** Rows of a frame's blocks: their offsets add up in the frame's order. */
-function locate(pack: Buffer, frame: Pick<IndexedFrame, 'offset' | 'length' | 'blocks'>): PackedBlock[] {
+export function locate(
+  pack: Buffer,
+  frame: Pick<IndexedFrame, 'offset' | 'length' | 'blocks'>,
+): PackedBlock[] {
   let at = 0;
   return frame.blocks.map(({ id, length, kind, children }) => {
     const row = {

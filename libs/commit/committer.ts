@@ -2,15 +2,20 @@ import { type BlockIntake, BlockKind } from '../blocks/intake.ts';
 import type { Seal } from '../contracts/messages.ts';
 import type { BackupCounts, BackupInfo } from '../model/backup.ts';
 import { DigestSum } from '../model/digests.ts';
-import { TmError } from '../model/errors.ts';
-import type { CommitRequest, PieceTotals, Registry, RunRef, SourceRow } from '../registry/port.ts';
-import type { JournalWriter } from '../store/journal.ts';
-import type { JournalRecord } from '../store/journal-records.ts';
+import { ERRORS, type ErrorCode, TmError } from '../model/errors.ts';
+import type { JournalPlace, PieceTotals, Registry, RunRef, SourceRow } from '../registry/port.ts';
+import type { JournalRecordOf, JournalWriter } from '../store/journal.ts';
+import { currentOwner } from '../store/owner.ts';
+import type { Store } from '../store/port.ts';
+import { commitRequestOf } from './commit-request.ts';
 import { planRun } from './run-list.ts';
 import { runRef, type SealBlock, type WrittenRun, writeRun } from './run-writer.ts';
+import { settle } from './settle.ts';
 
 export interface CommitterDeps {
   readonly registry: Registry;
+  readonly store: Store;
+  readonly ownerGeneration: number;
   readonly intake: BlockIntake;
   readonly seal: SealBlock;
   /** The writer's journal, opened at the registry's head; called under the writer's lock. */
@@ -19,55 +24,115 @@ export interface CommitterDeps {
   readonly now: () => Date;
 }
 
+/** What a commit is made of, ready before the writer's lock is taken. */
+interface Made {
+  /** Runs of the base that stay. */
+  readonly runs: readonly RunRef[];
+  readonly run: WrittenRun;
+  readonly counts: BackupCounts;
+  readonly baseDigest: Buffer;
+  /** The sealed tags, if there are any. */
+  readonly tags: readonly Buffer[];
+}
+
+/** How a backup ended. Not knowing it is an error that is thrown: then `settle` has to be called, again and again. */
+export type CommitOutcome =
+  | { readonly state: 'committed' }
+  | { readonly state: 'failed'; readonly error: TmError };
+
 /**
  * Commits complete backups: proves the state digest, makes the run durable, then the journal object, then the one
  * Postgres transaction that makes the backup visible (1-architecture, promises 4, 5 and 8).
  */
 export class Committer {
   readonly #deps: CommitterDeps;
+  /** What went wrong with backups that are not settled yet. */
+  readonly #errors = new Map<string, TmError>();
 
   constructor(deps: CommitterDeps) {
     this.#deps = deps;
   }
 
-  async commit(backup: BackupInfo, source: SourceRow, seal: Seal): Promise<void> {
-    const { registry, writer, now } = this.#deps;
+  /** Of a backup that is sealed and whole. After an error from the journal on, its outcome is looked up, never repeated. */
+  async commit(backup: BackupInfo, source: SourceRow, seal: Seal): Promise<CommitOutcome> {
+    const { registry, writer } = this.#deps;
     const totals = await registry.entries.totals(backup.id);
     await this.#prove(backup, seal, totals);
     const { runs, run } = await this.#run(backup, source, totals);
-    const baseDigest = await this.#baseDigest(backup);
-    const counts = countsOf(seal, totals);
-    await registry.journal.withStoreLock('shared', () =>
+    const made: Made = {
+      runs,
+      run,
+      counts: countsOf(seal, totals),
+      baseDigest: await this.#baseDigest(backup),
+      tags: await this.#sealTags(backup),
+    };
+    return registry.journal.withStoreLock('shared', () =>
       registry.journal.withWriter(writer, async () => {
         const journal = await this.#deps.journal();
         const place = { writer, number: journal.next() };
-        await registry.backups.committing(backup.id, backup.epoch, place);
-        const allRuns = [...runs, runRef(run, place)];
-        const committedAt = now();
-        const sections = [...(run.inline ? [run.inline.bytes] : []), ...(await this.#sealTags(backup))];
-        const record = this.#record(backup, source, seal, {
-          counts,
-          runs: allRuns,
-          committedAt,
-          baseDigest,
-          lastSection: sections.length - 1,
-        });
-        const head = await journal.append([record], sections);
-        await registry.backups.commit({
-          backupId: backup.id,
-          epoch: backup.epoch,
-          stateDigest: seal.stateDigest,
-          counts,
-          readFrom: new Date(seal.readFrom),
-          readTo: new Date(seal.readTo),
-          runs: allRuns,
-          journal: head,
-          committedAt,
-          rootHint: seal.rootHint,
-          events: eventsOf(backup, counts),
-        });
+        try {
+          await this.#write(backup, source, seal, made, journal);
+          return { state: 'committed' };
+        } catch (error) {
+          return this.#settleAfter(backup.id, place, error);
+        }
       }),
     );
+  }
+
+  /** Of a backup that is past `sealed`: how it ended; one that is still committing is decided by the journal. */
+  async settle({ id }: BackupInfo): Promise<CommitOutcome> {
+    const { registry } = this.#deps;
+    const place = await registry.backups.placeOf(id);
+    if (!place) return outcomeOf((await registry.backups.get(id))!, this.#errors.get(id));
+    return registry.journal.withStoreLock('shared', () =>
+      registry.journal.withWriter(place.writer, () =>
+        this.#settleAfter(id, place, this.#errors.get(id) ?? new TmError('TM1502', id)),
+      ),
+    );
+  }
+
+  /** Journal object, then registry. */
+  async #write(
+    backup: BackupInfo,
+    source: SourceRow,
+    seal: Seal,
+    { runs, run, counts, baseDigest, tags }: Made,
+    journal: JournalWriter,
+  ): Promise<void> {
+    const { registry, writer, now } = this.#deps;
+    const place = { writer, number: journal.next() };
+    await registry.backups.committing(backup.id, backup.epoch, place);
+    const sections = [...(run.inline ? [run.inline.bytes] : []), ...tags];
+    const record = this.#record(backup, source, seal, {
+      counts,
+      runs: [...runs, runRef(run, place)],
+      committedAt: now(),
+      baseDigest,
+      lastSection: sections.length - 1,
+    });
+    const head = await journal.append([record], sections);
+    await registry.backups.commit(commitRequestOf(backup, record, head, seal.rootHint));
+  }
+
+  async #settleAfter(backupId: string, place: JournalPlace, cause: unknown): Promise<CommitOutcome> {
+    const error = await this.#explained(cause);
+    this.#errors.set(backupId, error);
+    const backup = await settle(this.#deps, backupId, place, error.code);
+    if (backup.state === 'open' || backup.state === 'sealed') throw error;
+    this.#errors.delete(backupId);
+    return outcomeOf(backup, error);
+  }
+
+  /** A number that somebody else has taken means, where another registry claimed the store, that the store is lost. */
+  async #explained(cause: unknown): Promise<TmError> {
+    const error = cause instanceof TmError ? cause : new TmError('TM1099', String(cause), { cause });
+    if (error.code !== 'TM1210') return error;
+    const owner = await currentOwner(this.#deps.store);
+    if (!owner || owner.generation === this.#deps.ownerGeneration) return error;
+    return new TmError('TM1207', `${this.#deps.store.url} belongs to registry ${owner.registryId}`, {
+      cause,
+    });
   }
 
   /** The registry's own account of the tree has to equal the agent's. */
@@ -121,7 +186,7 @@ export class Committer {
       baseDigest: Buffer;
       lastSection: number;
     },
-  ): JournalRecord {
+  ): JournalRecordOf<'commit'> {
     const secret = Object.keys(backup.tags).length > 0 ? { sealed: made.lastSection } : {};
     return {
       ...secret,
@@ -154,19 +219,10 @@ function countsOf(seal: Seal, totals: PieceTotals): BackupCounts {
   return { ...seal.totals, added, changed, metadata, deleted, unchanged };
 }
 
-function eventsOf(backup: BackupInfo, counts: BackupCounts): CommitRequest['events'] {
-  const data = {
-    backupId: backup.id,
-    seq: backup.seq,
-    kind: backup.kind,
-    label: backup.label,
-    baselineSeq: backup.baselineSeq,
-    added: counts.added,
-    changed: counts.changed + counts.metadata,
-    deleted: counts.deleted,
-    problems: counts.problems,
-  };
-  const committed = { type: 'backup.committed', data };
-  if (backup.kind === 'differential') return [committed];
-  return [committed, { type: 'baseline.promoted', data: { backupId: backup.id, seq: backup.seq } }];
+/** How a backup that is past `sealed` ended; `error` is what failed it, where that is known. */
+function outcomeOf({ state, failure, label }: BackupInfo, error: TmError | undefined): CommitOutcome {
+  if (state === 'committed' || state === 'expired') return { state: 'committed' };
+  if (error) return { state: 'failed', error };
+  const code = failure !== undefined && failure in ERRORS ? (failure as ErrorCode) : 'TM1507';
+  return { state: 'failed', error: new TmError(code, `backup ${label}`) };
 }

@@ -5,6 +5,13 @@ import { TmError } from '../model/errors.ts';
 import { RecordOp, readRecords } from '../model/records.ts';
 import type { Registry } from '../registry/port.ts';
 
+/** What the applier asks for when a backup has all its pieces, or is past taking any. */
+export interface BackupEnding {
+  commit(backup: BackupInfo, seal: Seal): Promise<void>;
+  /** A piece came again: a backup that was being committed when an error came is settled, one that has ended is left. */
+  settle(backup: BackupInfo): Promise<void>;
+}
+
 /**
  * Applies delta sets to the registry, ahead of the commit, under the backup's own seq; keeps the seal; and asks for
  * the commit when the last piece is in. Every effect is idempotent: pieces by (backup, shard, batch no).
@@ -12,16 +19,12 @@ import type { Registry } from '../registry/port.ts';
 export class DeltaApplier {
   readonly #registry: Registry;
   readonly #domainOf: (sourceId: number) => Promise<string>;
-  readonly #commit: (backup: BackupInfo, seal: Seal) => Promise<void>;
+  readonly #ending: BackupEnding;
 
-  constructor(
-    registry: Registry,
-    domainOf: (sourceId: number) => Promise<string>,
-    commit: (backup: BackupInfo, seal: Seal) => Promise<void>,
-  ) {
+  constructor(registry: Registry, domainOf: (sourceId: number) => Promise<string>, ending: BackupEnding) {
     this.#registry = registry;
     this.#domainOf = domainOf;
-    this.#commit = commit;
+    this.#ending = ending;
   }
 
   async apply(messages: readonly DeltaMessage[]): Promise<void> {
@@ -31,7 +34,8 @@ export class DeltaApplier {
 
   async #applyToBackup(backupId: string, pieces: readonly DeltaMessage[]): Promise<void> {
     const backup = await this.#registry.backups.get(backupId);
-    if (!backup || (backup.state !== 'open' && backup.state !== 'sealed')) return; // late: dropped (promise 7)
+    if (!backup) return; // late: dropped (promise 7)
+    if (backup.state !== 'open' && backup.state !== 'sealed') return this.#ending.settle(backup);
     const segments = pieces.filter((piece) => piece.type === 'segment');
     if (segments.length > 0) {
       await this.#checkBlocks(backup, segments);
@@ -43,7 +47,7 @@ export class DeltaApplier {
     const sealed = pieces.find((piece) => piece.type === 'seal');
     if (sealed) await this.#registry.backups.seal(backupId, backup.epoch, sealed);
     const seal = sealed ?? (await this.#registry.backups.sealOf(backupId));
-    if (seal && (await this.#complete(backupId, seal))) await this.#commit(backup, seal);
+    if (seal && (await this.#complete(backupId, seal))) await this.#ending.commit(backup, seal);
   }
 
   /** Promise 8: every block that an entry names is there. */

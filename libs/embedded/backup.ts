@@ -5,7 +5,7 @@ import { gearSeedOf } from '../blocks/keys.ts';
 import { type BackupContext, DeltaCalculator } from '../calculate/delta-calculator.ts';
 import { Collector, type CollectProblem } from '../collect/collector.ts';
 import type { WorkerSetup } from '../collect/protocol.ts';
-import { Committer } from '../commit/committer.ts';
+import { type CommitOutcome, Committer } from '../commit/committer.ts';
 import { DeltaApplier } from '../commit/delta-applier.ts';
 import { PackIntake } from '../commit/pack-intake.ts';
 import type { BackupInfo } from '../model/backup.ts';
@@ -17,6 +17,7 @@ import type { Engine } from './engine.ts';
 import { CLOCK_GRANULARITY_NS, type OpenScan, openScan } from './open-scan.ts';
 import { publishOutbox } from './outbox.ts';
 import { ownPaths } from './own-folders.ts';
+import { settleSource } from './recover.ts';
 
 export interface BackupRequest {
   readonly dir: string;
@@ -42,6 +43,7 @@ export async function backup(engine: Engine, request: BackupRequest): Promise<Ba
     throw new TmError('TM1001', 'there is no full backup of this folder yet; leave --differential out');
   }
   const { registry } = engine;
+  await settleSource(engine, source.id);
   const opened = await registry.journal.withStoreLock('shared', () =>
     registry.backups.open({ sourceId: source.id, kind, tags: request.tags }, new Date()),
   );
@@ -137,6 +139,8 @@ async function runStages(
     committed.reject(error);
     abort.abort();
   };
+  const ended = (outcome: CommitOutcome) =>
+    outcome.state === 'committed' ? committed.resolve() : stop(outcome.error);
   const transport = new InProcessTransport({ onPoison: async (_topic, _message, error) => stop(error) });
   const intake = new PackIntake({
     domainId: engine.domain.id,
@@ -149,20 +153,18 @@ async function runStages(
   const calculator = new DeltaCalculator(registry.entries, async () => context);
   const committer = new Committer({
     registry,
+    store: engine.store,
+    ownerGeneration: engine.storeRow.ownerGeneration,
     intake,
     seal: engine.seal,
     journal: () => engine.journal(),
     writer: engine.home.writer,
     now: () => new Date(),
   });
-  const applier = new DeltaApplier(
-    registry,
-    async () => opened.source.domain,
-    async (backup, seal) => {
-      await committer.commit(backup, opened.source, seal);
-      committed.resolve();
-    },
-  );
+  const applier = new DeltaApplier(registry, async () => opened.source.domain, {
+    commit: async (backup, seal) => ended(await committer.commit(backup, opened.source, seal)),
+    settle: async (backup) => ended(await committer.settle(backup)),
+  });
   transport.subscribe('change-events', async (messages) => {
     for (const message of messages)
       await transport.publish('delta-sets', [await calculator.calculate(message)]);

@@ -10,6 +10,8 @@ import {
 } from '../blocks/keys.ts';
 import { blake3 } from '../model/digests.ts';
 import { TmError } from '../model/errors.ts';
+import { listWriters, readJournalObject } from '../store/journal.ts';
+import { journalName } from '../store/journal-name.ts';
 import type { Store } from '../store/port.ts';
 import type { EngineConfig } from './engine.ts';
 import { type Home, readSecret, writeSecret } from './home.ts';
@@ -61,14 +63,24 @@ export async function loadDomain(home: Home, store: Store, config: KeyConfig): P
 /** The identity of --identity, else of the home. Throws TM1402 (missing), TM1403 (passphrase), TM1405 (open to others). */
 export async function readIdentity(home: Home, config: KeyConfig): Promise<string> {
   const file = config.identityFile ?? home.identityFile;
+  const bytes = await readIdentityFile(file, config.identityFile !== undefined);
+  const identity = await openIdentity(bytes, config.passphrase).catch((error) => {
+    throw error instanceof TmError ? new TmError(error.code, file, { cause: error }) : error;
+  });
+  await recipientOf(identity).catch((cause) => {
+    throw new TmError('TM1402', `${file} holds no valid age identity`, { cause });
+  });
+  return identity;
+}
+
+/** A file that was named may lie on a medium without modes; the home's own must be for its owner only. */
+async function readIdentityFile(file: string, named: boolean): Promise<Buffer> {
   try {
-    return await openIdentity(
-      config.identityFile ? await readFile(file) : await readSecret(file),
-      config.passphrase,
-    );
+    return named ? await readFile(file) : await readSecret(file);
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') throw new TmError('TM1402', file);
-    throw error;
+    if (error instanceof TmError) throw error;
+    const { code } = error as NodeJS.ErrnoException;
+    throw new TmError('TM1402', code === 'ENOENT' ? file : `${file} (${code})`, { cause: error });
   }
 }
 
@@ -115,16 +127,36 @@ export async function openDomainSecret(
   throw new TmError('TM1404', `${name} is missing`);
 }
 
-/** As above, for a home that does not know its domain: the first domain that the identity opens. */
-async function findDomainSecret(home: Home, store: Store, config: KeyConfig): Promise<DomainSecret> {
-  const identity = await readIdentity(home, config);
-  const own = domainKeyName('x', 1, await recipientOf(identity)).slice('keys/x/'.length);
-  let others = 0;
-  for await (const { name } of store.list('keys/')) {
-    if (name.startsWith('keys/data/')) continue;
-    others++;
-    if (name.endsWith(`/${own}`)) return unwrapDomain(await readKeyObject(store, name), identity);
+/**
+ * As above, for a home that does not know its domain: the first of the journal's domains that the identity opens. Key
+ * objects of other domains may lie in the store since an init that broke off.
+ */
+export async function findDomainSecret(home: Home, store: Store, config: KeyConfig): Promise<DomainSecret> {
+  let failure = new TmError('TM1404', 'the store has no key objects');
+  for (const domain of await journalDomains(store)) {
+    try {
+      return await openDomainSecret(home, store, domain, config);
+    } catch (error) {
+      if (!(error instanceof TmError && ['TM1401', 'TM1404'].includes(error.code))) throw error;
+      failure = error;
+    }
   }
-  if (others > 0) throw new TmError('TM1401', 'none of the key objects in the store was made for it');
-  throw new TmError('TM1404', 'the store has no key objects');
+  throw failure;
+}
+
+/** Domains that the store was made with: the first object of its first writer names them. Else all that have keys. */
+async function journalDomains(store: Store): Promise<Set<string>> {
+  const domains = new Set<string>();
+  for (const writer of await listWriters(store)) {
+    if ((await store.stat(journalName(writer, 1))) === undefined) continue;
+    const first = await readJournalObject(store, writer, 1);
+    for (const record of first.records)
+      if (record.kind === 'store') for (const domain of record.domains) domains.add(domain);
+  }
+  if (domains.size > 0) return domains;
+  for await (const { name } of store.list('keys/')) {
+    const domain = name.split('/')[1]!;
+    if (domain !== 'data') domains.add(domain);
+  }
+  return domains;
 }

@@ -4,7 +4,6 @@ import { TmError } from '../model/errors.ts';
 import type { JournalHead, Registry, StoreRow } from '../registry/port.ts';
 import { JournalWriter } from '../store/journal.ts';
 import type { JournalRecord } from '../store/journal-records.ts';
-import { openStore } from '../store/open-store.ts';
 import { currentOwner } from '../store/owner.ts';
 import type { CollectableStore } from '../store/port.ts';
 import { readStoreIdentity } from '../store/store-identity.ts';
@@ -12,8 +11,10 @@ import { DataKey } from './data-key.ts';
 import { loadDomain, openDomainSecret } from './domain-files.ts';
 import { Home } from './home.ts';
 import { initStore } from './init-store.ts';
+import { type OpenStore, openEngineStore } from './open-engine-store.ts';
 import { openRegistry } from './open-registry.ts';
 import { recover } from './recover.ts';
+import { rollWriterForward } from './roll-forward.ts';
 
 export interface EngineConfig {
   readonly home: string;
@@ -26,6 +27,8 @@ export interface EngineConfig {
   /** Makes store, registry and identity where there are none. */
   readonly create: boolean;
   readonly onStatus: (text: string) => void;
+  /** Stands in for the store's adapter in tests. */
+  readonly openStore?: OpenStore;
 }
 
 /**
@@ -82,13 +85,12 @@ export class Engine {
     return openDomainSecret(this.home, this.store, this.domain.id, this.config);
   }
 
-  /** This home's journal at the registry's head; call it under `withWriter`. */
+  /** This home's journal, taken in to its end: another process of the home may have died. Call it under `withWriter`. */
   async journal(): Promise<JournalWriter> {
-    const heads = await this.registry.journal.heads();
-    const head = heads.find((one) => one.writer === this.home.writer);
+    const { writer } = this.home;
     return new JournalWriter(this.store, {
-      writer: this.home.writer,
-      head,
+      writer,
+      head: await rollWriterForward(this, writer),
       ownerGeneration: this.storeRow.ownerGeneration,
       now: () => new Date(),
     });
@@ -115,7 +117,7 @@ export class Engine {
 
 /** Opens the store that the registry knows; a missing or different one is an error, never a new store. */
 async function openKnownStore(config: EngineConfig, known: StoreRow): Promise<CollectableStore> {
-  const store = await openStore(config.storeUrl, { create: false });
+  const store = await openEngineStore(config.storeUrl, { create: false }, config.openStore);
   const identity = await readStoreIdentity(store);
   if (!identity) throw new TmError('TM1202', store.url);
   if (identity.storeId !== known.storeId)
@@ -126,5 +128,10 @@ async function openKnownStore(config: EngineConfig, known: StoreRow): Promise<Co
   const owner = await currentOwner(store);
   if (owner?.registryId !== known.registryId)
     throw new TmError('TM1207', `${store.url} belongs to registry ${owner?.registryId ?? 'none'}`);
+  if (owner.generation !== known.ownerGeneration)
+    throw new TmError(
+      'TM1207',
+      `${store.url} is at owner generation ${owner.generation}, this copy of the registry at ${known.ownerGeneration}`,
+    );
   return store;
 }

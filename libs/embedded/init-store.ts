@@ -3,13 +3,13 @@ import { newDomain, recipientOf, wrapDomain } from '../blocks/keys.ts';
 import { TmError } from '../model/errors.ts';
 import type { Registry, StoreRow } from '../registry/port.ts';
 import { JournalWriter } from '../store/journal.ts';
-import { openStore } from '../store/open-store.ts';
 import { claimOwner } from '../store/owner.ts';
 import type { CollectableStore } from '../store/port.ts';
 import { createStoreIdentity, readStoreIdentity } from '../store/store-identity.ts';
 import { domainKeyName, ensureIdentity, saveDomain } from './domain-files.ts';
 import type { EngineConfig } from './engine.ts';
 import type { Home } from './home.ts';
+import { openEngineStore } from './open-engine-store.ts';
 
 /**
  * Makes a store for an empty registry: identity, keys, tidemark.json, owner, the journal's first record, and only
@@ -20,7 +20,7 @@ export async function initStore(
   home: Home,
   registry: Registry,
 ): Promise<{ store: CollectableStore; storeRow: StoreRow }> {
-  const store = await openStore(config.storeUrl, { create: config.create });
+  const store = await openEngineStore(config.storeUrl, { create: config.create }, config.openStore);
   if (await readStoreIdentity(store)) throw new TmError('TM1208', store.url);
   if (!config.create) throw new TmError('TM1202', store.url);
   const { identity, made } = await ensureIdentity(home, config);

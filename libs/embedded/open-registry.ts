@@ -1,3 +1,4 @@
+import { TmError } from '../model/errors.ts';
 import type { Registry } from '../registry/port.ts';
 import { openPostgresRegistry } from '../registry/postgres/open-postgres-registry.ts';
 import type { EngineConfig } from './engine.ts';
@@ -22,5 +23,26 @@ export async function openRegistry(
   } catch (error) {
     await postgres.release();
     throw error;
+  }
+}
+
+/**
+ * As above, for a rebuild: data of the embedded Postgres that another major version wrote, or that does not come up,
+ * is set aside, and an empty registry takes its place.
+ */
+export async function openRegistryToRebuild(
+  config: EngineConfig,
+  home: Home,
+): Promise<{ registry: Registry; release: () => Promise<void> }> {
+  try {
+    return await openRegistry(config, home);
+  } catch (error) {
+    const unusable = error instanceof TmError && (error.code === 'TM1302' || error.code === 'TM1303');
+    if (config.registryUrl || !unusable) throw error;
+    const { setAsideOldData } = await import('../registry/embedded/index.ts');
+    const aside = await setAsideOldData(home.path);
+    if (aside === undefined) throw error;
+    config.onStatus(`the old registry cannot be used (${error.message}); it lies in ${aside} now`);
+    return openRegistry(config, home);
   }
 }

@@ -1,19 +1,25 @@
-import { KeyRing } from '../blocks/keys.ts';
+import { type DomainSecret, KeyRing } from '../blocks/keys.ts';
 import { TmError } from '../model/errors.ts';
+import type { Store } from '../store/port.ts';
 import { dataKeyName } from './data-key.ts';
-import type { Engine } from './engine.ts';
+
+interface KeySource {
+  readonly store: Store;
+  /** The domain's private key, for reading back. */
+  secret(): Promise<DomainSecret>;
+}
 
 /** What reading back needs: the domain's private key opens data keys, which are fetched when first met. */
 export async function readingKeys(
-  engine: Engine,
+  from: KeySource,
 ): Promise<{ ring: KeyRing; dedupKey: Buffer; domainId: string }> {
-  const secret = await engine.secret();
+  const secret = await from.secret();
   const ring = new KeyRing(secret, async (id) => {
     try {
-      return await engine.store.read(dataKeyName(id));
+      return await from.store.read(dataKeyName(id));
     } catch (error) {
       if (error instanceof TmError && error.code === 'TM1205')
-        throw new TmError('TM1404', dataKeyName(id), { cause: error });
+        throw new TmError('TM1404', `${dataKeyName(id)} is missing`, { cause: error });
       throw error;
     }
   });

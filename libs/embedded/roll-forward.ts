@@ -1,14 +1,41 @@
+import { commitRequestOf } from '../commit/commit-request.ts';
+import { commitAll } from '../commit/settle.ts';
 import { TmError } from '../model/errors.ts';
-import type { SourceRow } from '../registry/port.ts';
-import type { JournalObject, JournalRecord, JournalRecordOf } from '../store/journal.ts';
+import { type Decision, decisionsOf } from '../rebuild/decisions.ts';
+import type { Commit, SourceSecret } from '../rebuild/history.ts';
+import { backupOf } from '../rebuild/rebuild-registry.ts';
+import { SourceEntries } from '../rebuild/source-entries.ts';
+import { distrustBlocks, distrustPacks, knownPacks, takeInPacks } from '../rebuild/take-in-packs.ts';
+import type { JournalHead, SourceRow } from '../registry/port.ts';
+import { type JournalObject, listWriters, readJournal } from '../store/journal.ts';
+import { listOwners } from '../store/owner.ts';
 import type { Engine } from './engine.ts';
-import { openSealed } from './sealed-parts.ts';
+import { readingKeys } from './reading-keys.ts';
+import { sealedOpener } from './sealed-parts.ts';
 
-/** Takes a journal object's decisions into the registry, in order, and moves the head. Every effect is idempotent. */
-export async function applyJournalObject(engine: Engine, object: JournalObject): Promise<void> {
-  const head = { writer: object.writer, number: object.number, chain: object.chain };
-  for (const record of object.records) await applyRecord(engine, object, record);
-  await engine.registry.journal.setHead(head);
+/**
+ * Takes in what any writer's journal holds beyond the registry's heads. Throws TM1212 where a chain is shorter than its
+ * head, or is no longer the one that was taken in.
+ */
+export async function rollForward(engine: Engine): Promise<void> {
+  const { journal } = engine.registry;
+  const known = (await journal.heads()).map((head) => head.writer);
+  for (const writer of new Set([...known, ...(await listWriters(engine.store))]))
+    await journal.withWriter(writer, () => rollWriterForward(engine, writer));
+}
+
+/** One writer's; call it under `withWriter`. */
+export async function rollWriterForward(engine: Engine, writer: string): Promise<JournalHead | undefined> {
+  const { journal } = engine.registry;
+  let head = (await journal.heads()).find((one) => one.writer === writer);
+  for await (const object of readJournal(engine.store, writer, head)) {
+    head = { writer, number: object.number, chain: object.chain };
+    const decisions = decisionsOf(object, await listOwners(engine.store));
+    if (decisions.length > 0) await commitAll(engine.registry, object);
+    for (const decision of decisions) await apply(engine, object, decision);
+    await journal.setHead(head);
+  }
+  return head;
 }
 
 async function sourceByUid(engine: Engine, uid: string): Promise<SourceRow> {
@@ -17,70 +44,103 @@ async function sourceByUid(engine: Engine, uid: string): Promise<SourceRow> {
   return source;
 }
 
-async function applyRecord(engine: Engine, object: JournalObject, record: JournalRecord): Promise<void> {
+/** Takes one decision into the registry. Idempotent. */
+async function apply(engine: Engine, object: JournalObject, { record, sealed }: Decision): Promise<void> {
   const head = { writer: object.writer, number: object.number, chain: object.chain };
   const { backups } = engine.registry;
+  const open = async <T>(): Promise<T> => sealedOpener(await runSource(engine))<T>(sealed!);
   if (record.kind === 'source') {
-    const secret = await openSealed<{ root: string; agent: string; key: string }>(
-      engine,
-      object,
-      record.sealed,
-    );
+    const secret = await open<SourceSecret>();
     const [root, key] = [Buffer.from(secret.root, 'base64'), Buffer.from(secret.key, 'base64')];
     await backups.ensureSource({ uid: record.uid, agent: secret.agent, root, key, domain: record.domain });
   } else if (record.kind === 'commit') {
-    await applyCommit(engine, object, record);
+    const tags = sealed
+      ? async () => (await open<{ tags: Record<string, string> }>()).tags
+      : async () => ({});
+    await applyCommit(engine, object, record, tags);
+  } else if (record.kind === 'damage') {
+    const deps = packDeps(engine);
+    await distrustPacks(deps, record.packs);
+    await distrustBlocks(
+      engine.registry,
+      record.domain,
+      record.blocks.map((id) => Buffer.from(id, 'hex')),
+    );
+  } else if (record.kind === 'promotion') {
+    const source = await sourceByUid(engine, record.source);
+    await backups.restoreSource({ ...source, baseline: record.sourceSeq }, 1);
   } else if (record.kind === 'expiry' || record.kind === 'pin' || record.kind === 'tag') {
     const source = await sourceByUid(engine, record.source);
     const all = await backups.list({ sourceId: source.id, all: true });
     const idOf = (seq: number) => all.find((one) => one.seq === seq)?.id;
     if (record.kind === 'expiry') {
-      await backups.expire(
-        record.sourceSeqs.map(idOf).filter((id) => id !== undefined),
-        head,
-        [],
-        object.time,
-      );
+      const ids = record.sourceSeqs.map(idOf).filter((id) => id !== undefined);
+      await backups.expire(ids, head, [], object.time);
     } else {
       const id = idOf(record.sourceSeq);
       if (id && record.kind === 'pin') await backups.setPinned(id, record.pinned, head);
       if (id && record.kind === 'tag')
-        await backups.setTags(
-          id,
-          (await openSealed<{ tags: Record<string, string> }>(engine, object, record.sealed)).tags,
-          head,
-        );
+        await backups.setTags(id, (await open<{ tags: Record<string, string> }>()).tags, head);
     }
   }
 }
 
-/** A commit whose registry transaction did not happen: its rows are there, ahead of the commit. */
+const packDeps = ({ registry, store, domain, config }: Engine) => ({
+  registry,
+  store,
+  domainId: domain.id,
+  onFinding: ({ message }: { message: string }) => config.onStatus(message),
+});
+
+async function runSource(engine: Engine) {
+  const { ring, domainId } = await readingKeys(engine);
+  return { store: engine.store, ring, domainId };
+}
+
+/** A commit that the registry lacks wholly (it was restored from a copy): its packs, then its entries from its runs. */
 async function applyCommit(
   engine: Engine,
   object: JournalObject,
-  record: JournalRecordOf<'commit'>,
+  record: Commit,
+  tags: () => Promise<Readonly<Record<string, string>>>,
 ): Promise<void> {
-  const { backups } = engine.registry;
-  const backup = await backups.get(record.backupId);
-  if (backup?.state === 'committed' || backup?.state === 'expired') return;
-  if (backup?.state !== 'committing') {
-    throw new TmError(
+  const { registry } = engine;
+  const there = await registry.backups.get(record.backupId);
+  if (there?.state === 'committed' || there?.state === 'expired') return;
+  const source = await sourceByUid(engine, record.source);
+  const cannot = (why: string, cause?: unknown) =>
+    new TmError(
       'TM1212',
-      `${object.name} commits ${record.label}, which the registry lacks; run \`tidemark registry rebuild\``,
+      `${object.name} commits ${record.label}, which cannot be taken in: ${why}; run \`tidemark registry rebuild\``,
+      { cause },
     );
-  }
-  const data = { backupId: backup.id, seq: backup.seq, kind: backup.kind, label: backup.label };
-  await backups.commit({
-    backupId: backup.id,
-    epoch: record.epoch,
-    stateDigest: Buffer.from(record.stateDigest, 'hex'),
-    counts: record.counts,
-    readFrom: new Date(record.readFrom),
-    readTo: new Date(record.readTo),
-    runs: record.runs,
-    journal: { writer: object.writer, number: object.number, chain: object.chain },
-    committedAt: new Date(record.time),
-    rootHint: undefined,
-    events: [{ type: 'backup.committed', data }],
+  if (source.head !== record.baseSeq)
+    throw cannot(`it follows backup ${record.baseSeq}, the registry is at ${source.head}`);
+  for (const { id, sourceId } of await registry.backups.abandoned())
+    if (sourceId === source.id && id !== record.backupId) await registry.backups.fail(id, 'TM1502', []);
+  await registry.backups.withSlot(source.id, async () => {
+    const known = await knownPacks(registry, engine.domain.id);
+    await takeInPacks(packDeps(engine), (id) => !known.has(id));
+    await writeEntries(engine, source, record).catch((error) => {
+      throw error instanceof TmError && !error.spec.retry ? cannot(error.message, error) : error;
+    });
+    const backup = backupOf(source, { commit: record, tags: await tags(), pinned: false }, 'committing');
+    await registry.backups.restoreSource({ ...source, epoch: record.epoch }, record.sourceSeq + 1);
+    await registry.backups.restoreBackup(backup, []);
+    const head = { writer: object.writer, number: object.number, chain: object.chain };
+    await registry.backups.commit(commitRequestOf(backup, record, head, source.rootHint));
   });
+}
+
+async function writeEntries(engine: Engine, source: SourceRow, record: Commit): Promise<void> {
+  const { registry } = engine;
+  const base = (await registry.backups.list({ sourceId: source.id, all: true })).find(
+    (one) => one.seq === record.baseSeq,
+  );
+  const before = {
+    seq: record.baseSeq,
+    runs: record.baseSeq === 0 ? [] : await registry.backups.runsOf(source.id, record.baseSeq),
+    stateDigest: base?.stateDigest ?? Buffer.alloc(32),
+  };
+  await new SourceEntries(registry, await runSource(engine), source).apply(before, record);
 }

@@ -91,7 +91,7 @@ export const ERRORS = {
     10,
     'Point TIDEMARK_STORE back to the old store; a new store needs a new home.',
   ),
-  TM1204: spec('the store is full', 1, 'Free space; what was uploaded is used again.', true),
+  TM1204: spec('the store is full', 1, 'Free space; what was uploaded is used again.'),
   TM1205: spec(
     'an object of the store is missing',
     4,

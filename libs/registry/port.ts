@@ -19,6 +19,12 @@ export interface JournalHead {
   readonly chain: Buffer;
 }
 
+/** The journal object that a backup is committed by. */
+export interface JournalPlace {
+  readonly writer: string;
+  readonly number: number;
+}
+
 export interface SourceRow {
   readonly id: number;
   readonly uid: string;
@@ -172,13 +178,15 @@ export interface BackupsTable {
   /** The seal as kept, undefined before it. */
   sealOf(backupId: string): Promise<Seal | undefined>;
   /** sealed → committing; names the journal object first, so that after a crash its existence decides. */
-  committing(backupId: string, epoch: Epoch, journal: { writer: string; number: number }): Promise<void>;
+  committing(backupId: string, epoch: Epoch, journal: JournalPlace): Promise<void>;
   /** committing → committed in one transaction with outbox, head, baseline, journal head. Compare-and-set on (epoch, head = base). */
   commit(request: CommitRequest): Promise<void>;
   /** Ends a backup that is open, sealed or committing: removes its rows (entries, pieces, problems), frees the slot. Idempotent. */
   fail(backupId: string, code: string, events: CommitRequest['events']): Promise<void>;
   /** Backups left open, sealed or committing by processes that are gone (their advisory lock is free). */
-  abandoned(): Promise<(BackupInfo & { journal: { writer: string; number: number } | undefined })[]>;
+  abandoned(): Promise<(BackupInfo & { journal: JournalPlace | undefined })[]>;
+  /** The journal object that a backup named when it was committing; undefined before. */
+  placeOf(backupId: string): Promise<JournalPlace | undefined>;
   /** Committed ones (and with `all` every one), oldest first. */
   list(filter: { sourceId?: number; all?: boolean }): Promise<BackupInfo[]>;
   get(backupId: string): Promise<BackupInfo | undefined>;
@@ -195,7 +203,10 @@ export interface BackupsTable {
     events: CommitRequest['events'],
     now: Date,
   ): Promise<void>;
-  /** Rebuild only: writes a row as it was. */
+  /**
+   * Rebuild and roll-forward only: write a row as the journal has it, over one of that uid or id. The numbers of a
+   * source's events go on where no earlier owner generation has been, so that their ids stay unique.
+   */
   restoreSource(source: SourceRow, nextSeq: number): Promise<SourceRow>;
   restoreBackup(backup: BackupInfo, runs: readonly RunRef[]): Promise<void>;
 }
@@ -230,12 +241,14 @@ export interface EntriesTable {
   versions(sourceId: number, fromSeq: number, toSeq: number): AsyncIterable<EntryVersion[]>;
   /** Current-first search by name (a glob is turned into a LIKE/regex over bytes by the caller's predicate). */
   scanNames(sourceId: number, seq: number): AsyncIterable<EntryKey[]>;
-  /** Rebuild only: rows without a backup being open. */
+  /** Rebuild and roll-forward only: rows without a backup being open. */
   insert(
     sourceId: number,
     versions: readonly EntryVersion[],
     problems: readonly (ProblemRow & { seq: number })[],
   ): Promise<void>;
+  /** Rebuild and roll-forward only: removes what `insert` wrote under a seq. */
+  remove(sourceId: number, seq: number): Promise<void>;
   /** Deletes versions that none of the kept seqs sees; batches of short transactions. Gives how many went. */
   dropUnseen(sourceId: number, keptSeqs: readonly number[]): Promise<number>;
   /** States of all versions of all sources in a domain, for marking live blocks; any order. */

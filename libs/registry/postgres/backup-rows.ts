@@ -2,7 +2,7 @@ import type { PoolClient } from 'pg';
 import type { Seal } from '../../contracts/messages.ts';
 import type { BackupInfo, Epoch } from '../../model/backup.ts';
 import { TmError } from '../../model/errors.ts';
-import type { CommitRequest, SourceRow } from '../port.ts';
+import type { CommitRequest, JournalPlace, SourceRow } from '../port.ts';
 
 // biome-ignore lint/suspicious/noExplicitAny: rows are what the query names
 type Row = any;
@@ -27,6 +27,9 @@ export const backupOf = (row: Row): BackupInfo => ({
   pinned: row.pinned,
   failure: row.failure ?? undefined,
 });
+
+export const placeOf = (row: Row): JournalPlace | undefined =>
+  row?.journal_writer ? { writer: row.journal_writer, number: row.journal_number } : undefined;
 
 export const sourceOf = (row: Row): SourceRow => ({
   id: row.id,

@@ -8,16 +8,28 @@ import type {
   BackupsTable,
   CommitRequest,
   JournalHead,
+  JournalPlace,
   OpenedBackup,
   OpenRequest,
   ProblemRow,
   RunRef,
   SourceRow,
 } from '../port.ts';
-import { addEvents, backupOf, lockOpen, sealFromJson, sealToJson, setHead, sourceOf } from './backup-rows.ts';
+import {
+  addEvents,
+  backupOf,
+  lockOpen,
+  placeOf,
+  sealFromJson,
+  sealToJson,
+  setHead,
+  sourceOf,
+} from './backup-rows.ts';
 import type { Database } from './database.ts';
 import type { SlotLocks } from './slot-locks.ts';
 
+/** Numbers that a source's events may take under one owner generation. */
+const EVENTS_A_GENERATION = 2 ** 32;
 const ACTIVE = `('open', 'sealed', 'committing')`;
 
 export class PostgresBackups implements BackupsTable {
@@ -38,7 +50,9 @@ export class PostgresBackups implements BackupsTable {
   }): Promise<SourceRow> {
     const { uid, agent, root, key, domain } = source;
     await this.#db.query(
-      'insert into sources (uid, agent, root, key, domain) values ($1, $2, $3, $4, $5) on conflict do nothing',
+      `insert into sources (uid, agent, root, key, domain, generation)
+       values ($1, $2, $3, $4, $5, coalesce((select (value->>'ownerGeneration')::int from meta where key = 'store'), 1))
+       on conflict do nothing`,
       [uid, agent, root, key, domain],
     );
     const { rows } = await this.#db.query('select * from sources where agent = $1 and root = $2', [
@@ -143,11 +157,7 @@ export class PostgresBackups implements BackupsTable {
     return rows[0]?.seal ? sealFromJson(rows[0].seal) : undefined;
   }
 
-  async committing(
-    backupId: string,
-    epoch: Epoch,
-    journal: { writer: string; number: number },
-  ): Promise<void> {
+  async committing(backupId: string, epoch: Epoch, journal: JournalPlace): Promise<void> {
     await this.#db.transaction(async (client) => {
       const row = await lockOpen(client, backupId, epoch, 'for update');
       if (row.state === 'open') throw new TmError('TM1504', 'it is not sealed');
@@ -215,17 +225,22 @@ export class PostgresBackups implements BackupsTable {
     if (source !== undefined) await this.#slots.free(source);
   }
 
-  async abandoned(): Promise<(BackupInfo & { journal: { writer: string; number: number } | undefined })[]> {
+  async placeOf(backupId: string): Promise<JournalPlace | undefined> {
+    const { rows } = await this.#db.query(
+      'select journal_writer, journal_number from backups where id = $1',
+      [backupId],
+    );
+    return placeOf(rows[0]);
+  }
+
+  async abandoned(): Promise<(BackupInfo & { journal: JournalPlace | undefined })[]> {
     const { rows } = await this.#db.query(
       `select * from backups where state in ${ACTIVE} order by opened_at`,
     );
-    const gone: (BackupInfo & { journal: { writer: string; number: number } | undefined })[] = [];
+    const gone: (BackupInfo & { journal: JournalPlace | undefined })[] = [];
     for (const row of rows) {
       if (await this.#slots.isHeld(row.source)) continue;
-      const journal = row.journal_writer
-        ? { writer: row.journal_writer, number: row.journal_number }
-        : undefined;
-      gone.push({ ...backupOf(row), journal });
+      gone.push({ ...backupOf(row), journal: placeOf(row) });
     }
     return gone;
   }
@@ -308,10 +323,23 @@ export class PostgresBackups implements BackupsTable {
   async restoreSource(source: SourceRow, nextSeq: number): Promise<SourceRow> {
     const { uid, agent, root, key, domain, epoch, head, baseline } = source;
     const { rows } = await this.#db.query(
-      `insert into sources (uid, agent, root, key, domain, generation, counter, next_seq, head, baseline)
-       values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
-       on conflict (uid) do update set generation = $6, counter = $7, next_seq = $8, head = $9, baseline = $10 returning *`,
-      [uid, agent, root, key, domain, epoch.generation, epoch.counter, nextSeq, head, baseline],
+      `insert into sources (uid, agent, root, key, domain, generation, counter, next_seq, head, baseline, next_event)
+       values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+       on conflict (uid) do update set generation = $6, counter = $7, next_seq = greatest(sources.next_seq, $8),
+         head = $9, baseline = $10, next_event = greatest(sources.next_event, $11) returning *`,
+      [
+        uid,
+        agent,
+        root,
+        key,
+        domain,
+        epoch.generation,
+        epoch.counter,
+        nextSeq,
+        head,
+        baseline,
+        (epoch.generation - 1) * EVENTS_A_GENERATION + 1,
+      ],
     );
     return sourceOf(rows[0]);
   }
@@ -320,8 +348,12 @@ export class PostgresBackups implements BackupsTable {
     const b = backup;
     await this.#db.query(
       `insert into backups (id, source, seq, generation, counter, kind, label, baseline_seq, base_seq, state, opened_at, committed_at, read_from, read_to,
-         state_digest, counts, tags, pinned, runs)
-       values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19) on conflict (id) do nothing`,
+         state_digest, counts, tags, pinned, runs, failure)
+       values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)
+       on conflict (id) do update set state = excluded.state, committed_at = excluded.committed_at,
+         read_from = excluded.read_from, read_to = excluded.read_to, state_digest = excluded.state_digest,
+         counts = excluded.counts, tags = excluded.tags, pinned = excluded.pinned, runs = excluded.runs,
+         failure = excluded.failure`,
       [
         b.id,
         b.sourceId,
@@ -342,6 +374,7 @@ export class PostgresBackups implements BackupsTable {
         b.tags,
         b.pinned,
         JSON.stringify(runs),
+        b.failure ?? null,
       ],
     );
   }

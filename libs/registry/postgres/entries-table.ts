@@ -233,7 +233,15 @@ export class PostgresEntries implements EntriesTable {
       const hashes = new DirectoryHashes();
       for (const version of versions) writeRow(rows, hashes.of(version.dir), sourceId, version, false);
       await rows.end();
-      for (const problem of problems) await insertProblems(client, sourceId, problem.seq, [problem]);
+      for (const [seq, some] of Map.groupBy(problems, (problem) => problem.seq))
+        await insertProblems(client, sourceId, seq, some);
+    });
+  }
+
+  async remove(sourceId: number, seq: number): Promise<void> {
+    await this.#db.transaction(async (client) => {
+      await client.query('delete from entries where source = $1 and seq = $2', [sourceId, seq]);
+      await client.query('delete from problems where source = $1 and seq = $2', [sourceId, seq]);
     });
   }
 

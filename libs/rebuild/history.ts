@@ -1,0 +1,140 @@
+import type { Epoch } from '../model/backup.ts';
+import type { RunRef } from '../registry/port.ts';
+import type { JournalRecordOf } from '../store/journal.ts';
+import { type Decision, inOrder } from './decisions.ts';
+
+export type Commit = JournalRecordOf<'commit'>;
+
+/** A commit record and what later records say of its backup. */
+export interface KnownCommit {
+  readonly commit: Commit;
+  tags: Readonly<Record<string, string>>;
+  pinned: boolean;
+  expired: boolean;
+}
+
+/** The secret fields of a source record. */
+export interface SourceSecret {
+  /** Base64. */
+  readonly root: string;
+  readonly agent: string;
+  /** Base64. */
+  readonly key: string;
+}
+
+export interface SourceHistory {
+  readonly uid: string;
+  readonly secret: SourceSecret;
+  /** By source seq. */
+  readonly commits: Map<number, KnownCommit>;
+  /** Seqs that became the baseline, in the order in which they did. */
+  readonly baselines: number[];
+}
+
+/** What the journal says of one domain. */
+export interface StoreHistory {
+  readonly sources: readonly SourceHistory[];
+  /** Sources of other domains, whose records the identity does not open. */
+  readonly foreignSources: number;
+  readonly damagedPacks: ReadonlySet<string>;
+  readonly damagedBlocks: ReadonlySet<string>;
+}
+
+/** Plaintext of a sealed frame, parsed as JSON. */
+export type OpenSealed = <T>(sealed: Buffer) => Promise<T>;
+
+interface Folding {
+  readonly sources: Map<string, SourceHistory>;
+  readonly foreign: Set<string>;
+  readonly packs: Set<string>;
+  readonly blocks: Set<string>;
+  readonly runs: Map<string, RunRef>;
+}
+
+/** Applies all decisions of a domain in order. What names a source of another domain is passed over. */
+export async function foldHistory(
+  decisions: readonly Decision[],
+  domain: string,
+  open: OpenSealed,
+): Promise<StoreHistory> {
+  const folding: Folding = {
+    sources: new Map(),
+    foreign: new Set(),
+    packs: new Set(),
+    blocks: new Set(),
+    runs: new Map(),
+  };
+  const ordered = inOrder(decisions);
+  for (const { record, sealed } of ordered) {
+    if (record.kind !== 'source' || folding.sources.has(record.uid)) continue;
+    if (record.domain !== domain) folding.foreign.add(record.uid);
+    else {
+      const secret = await open<SourceSecret>(sealed!);
+      folding.sources.set(record.uid, { uid: record.uid, secret, commits: new Map(), baselines: [] });
+    }
+  }
+  for (const decision of ordered) await fold(folding, decision, domain, open);
+  return {
+    sources: [...folding.sources.values()],
+    foreignSources: folding.foreign.size,
+    damagedPacks: folding.packs,
+    damagedBlocks: folding.blocks,
+  };
+}
+
+async function fold(
+  folding: Folding,
+  { record, sealed }: Decision,
+  domain: string,
+  open: OpenSealed,
+): Promise<void> {
+  if (record.kind === 'damage') {
+    if (record.domain !== domain) return;
+    for (const pack of record.packs) folding.packs.add(pack);
+    for (const block of record.blocks) folding.blocks.add(block);
+    return;
+  }
+  const source = 'source' in record && record.source ? folding.sources.get(record.source) : undefined;
+  if (!source) return;
+  if (record.kind === 'commit') {
+    const tags = sealed ? (await open<{ tags: Record<string, string> }>(sealed)).tags : {};
+    addCommit(source, record, tags, folding.runs);
+  } else if (record.kind === 'promotion') source.baselines.push(record.sourceSeq);
+  else if (record.kind === 'expiry') {
+    for (const seq of record.sourceSeqs) {
+      const known = source.commits.get(seq);
+      if (known) known.expired = true;
+    }
+  } else if (record.kind === 'pin' || record.kind === 'tag') {
+    const known = source.commits.get(record.sourceSeq);
+    if (!known) return;
+    if (record.kind === 'pin') known.pinned = record.pinned;
+    else known.tags = (await open<{ tags: Record<string, string> }>(sealed!)).tags;
+  }
+}
+
+/** Of two commits of one seq the one of the higher epoch counts. */
+function addCommit(
+  source: SourceHistory,
+  record: Commit,
+  tags: Readonly<Record<string, string>>,
+  runs: Map<string, RunRef>,
+): void {
+  const there = source.commits.get(record.sourceSeq);
+  if (there && compareEpochs(there.commit.epoch, record.epoch) > 0) return;
+  const commit = { ...record, runs: record.runs.map((run) => shared(runs, run)) };
+  source.commits.set(record.sourceSeq, { commit, tags, pinned: false, expired: false });
+  if (record.backupKind === 'full') source.baselines.push(record.sourceSeq);
+}
+
+/** Every commit repeats the runs of the ones before: each is held once. */
+function shared(runs: Map<string, RunRef>, run: RunRef): RunRef {
+  const key = JSON.stringify([run.fromSeq, run.toSeq, run.records, run.parts.length, run.parts[0]]);
+  const there = runs.get(key);
+  if (there) return there;
+  runs.set(key, run);
+  return run;
+}
+
+export const compareEpochs = (a: Epoch, b: Epoch): number =>
+  a.generation - b.generation || a.counter - b.counter;

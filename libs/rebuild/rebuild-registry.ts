@@ -1,0 +1,192 @@
+import type { BackupInfo, BackupState } from '../model/backup.ts';
+import { blockIdsOf, decodeState } from '../model/entry.ts';
+import { TmError } from '../model/errors.ts';
+import type { Registry, SourceRow } from '../registry/port.ts';
+import type { OnFinding } from './finding.ts';
+import type { Commit, KnownCommit, SourceHistory, StoreHistory } from './history.ts';
+import type { RunSource } from './run-cursor.ts';
+import { NOTHING_PROVED, type Proved, SourceEntries, statesOf } from './source-entries.ts';
+import { distrustBlocks, distrustPacks, takeInPacks } from './take-in-packs.ts';
+import { truePath } from './true-path.ts';
+
+export interface RebuildDeps {
+  readonly registry: Registry;
+  readonly runs: RunSource;
+  /** Owner generation in which the sources' epochs go on. */
+  readonly generation: number;
+  readonly onFinding: OnFinding;
+  readonly onProgress: (progress: Pick<RebuildResult, 'backups' | 'packs'>) => void;
+}
+
+export interface RebuildResult {
+  sources: number;
+  /** Backups that can be restored. */
+  backups: number;
+  packs: number;
+  findings: number;
+}
+
+/** Fills an empty registry with what the journal and the packs of one domain hold. */
+export async function rebuildRegistry(deps: RebuildDeps, history: StoreHistory): Promise<RebuildResult> {
+  const result: RebuildResult = { sources: 0, backups: 0, packs: 0, findings: 0 };
+  const counting: RebuildDeps = {
+    ...deps,
+    onFinding: (finding) => {
+      result.findings++;
+      deps.onFinding(finding);
+    },
+    onProgress: ({ backups }) => deps.onProgress({ backups: result.backups + backups, packs: result.packs }),
+  };
+  result.packs = await rebuildBlocks(counting, history);
+  for (const source of history.sources) {
+    result.backups += await rebuildSource(counting, source);
+    result.sources++;
+  }
+  return result;
+}
+
+async function rebuildBlocks(
+  { registry, runs: { store, domainId }, onFinding }: RebuildDeps,
+  { damagedPacks, damagedBlocks }: StoreHistory,
+): Promise<number> {
+  const deps = { registry, store, domainId, onFinding };
+  const damaged = await takeInPacks(deps, (id) => damagedPacks.has(id));
+  await distrustPacks(deps, damagedPacks);
+  const whole = await takeInPacks(deps, (id) => !damagedPacks.has(id));
+  await distrustBlocks(
+    registry,
+    domainId,
+    [...damagedBlocks].map((id) => Buffer.from(id, 'hex')),
+  );
+  return damaged + whole;
+}
+
+/** Gives how many backups of the source can be restored. */
+async function rebuildSource(deps: RebuildDeps, history: SourceHistory): Promise<number> {
+  const { registry, runs, generation } = deps;
+  const { uid, secret, commits } = history;
+  if (commits.size === 0) return 0; // the next backup of its folder makes a source anew
+  const nextSeq = [...commits.keys()].reduce((a, b) => Math.max(a, b), 0) + 1;
+  const row: SourceRow = {
+    id: 0,
+    uid,
+    agent: secret.agent,
+    root: Buffer.from(secret.root, 'base64'),
+    key: Buffer.from(secret.key, 'base64'),
+    domain: runs.domainId,
+    epoch: { generation, counter: 0 },
+    head: 0,
+    baseline: 0,
+    rootHint: undefined,
+  };
+  const source = await registry.backups.restoreSource(row, nextSeq);
+  const path = await truePath(commits, (tip) => isComplete(deps, tip.commit));
+  const proved = await rebuildPath(deps, history, source, path);
+  const onPath = new Set(path);
+  for (const known of commits.values())
+    if (!onPath.has(known)) await restore(registry, source, known, 'fenced', 'TM1502');
+  const head = path.findLast(({ commit }) => proved.has(commit.sourceSeq))?.commit.sourceSeq ?? 0;
+  const baseline = history.baselines.findLast((seq) => proved.has(seq)) ?? 0;
+  await registry.backups.restoreSource({ ...row, head, baseline }, nextSeq);
+  return path.filter(({ commit, expired }) => !expired && proved.has(commit.sourceSeq)).length;
+}
+
+/**
+ * Entries of every backup that is kept, and of the newest one and the baseline even if they have expired, since the next
+ * backup is counted from them. Gives the seqs whose tree is proved.
+ */
+async function rebuildPath(
+  { registry, runs, onFinding, onProgress }: RebuildDeps,
+  { baselines }: SourceHistory,
+  source: SourceRow,
+  path: readonly KnownCommit[],
+): Promise<Set<number>> {
+  const entries = new SourceEntries(registry, runs, source);
+  const needed = new Set([path.at(-1)?.commit.sourceSeq, baselines.at(-1)]);
+  const proved = new Set<number>();
+  let before: Proved = NOTHING_PROVED;
+  for (const known of path) {
+    const { commit, expired } = known;
+    if (expired && !needed.has(commit.sourceSeq)) {
+      await restore(registry, source, known, 'expired');
+      continue;
+    }
+    try {
+      before = await entries.apply(before, commit);
+      proved.add(commit.sourceSeq);
+      await restore(registry, source, known, expired ? 'expired' : 'committed');
+    } catch (error) {
+      if (!isDamage(error)) throw error;
+      await restore(registry, source, known, expired ? 'expired' : 'failed', error.code);
+      if (!expired)
+        onFinding({
+          code: error.code,
+          label: labelOf(commit),
+          message: `backup ${labelOf(commit)} cannot be rebuilt: ${error.message}`,
+        });
+    }
+    onProgress({ backups: proved.size, packs: 0 });
+  }
+  return proved;
+}
+
+/** What is wrong with the store, not with reaching it or the registry. */
+const isDamage = (error: unknown): error is TmError =>
+  error instanceof TmError &&
+  ['TM1205', 'TM1206', 'TM1212', 'TM1404', 'TM1503', 'TM1601', 'TM1605'].includes(error.code);
+
+const labelOf = ({ label, sourceSeq }: Commit): string => label ?? `#${sourceSeq}`;
+
+/** Its runs can be read, and every block that its entries name is there. */
+async function isComplete({ registry, runs }: RebuildDeps, commit: Commit): Promise<boolean> {
+  try {
+    for await (const states of statesOf(runs, commit)) {
+      const ids = states.flatMap((state) => blockIdsOf(decodeState(state)));
+      if (ids.length > 0 && (await registry.blocks.present(runs.domainId, Buffer.concat(ids))).includes(0))
+        return false;
+    }
+    return true;
+  } catch (error) {
+    if (isDamage(error)) return false;
+    throw error;
+  }
+}
+
+async function restore(
+  registry: Registry,
+  source: SourceRow,
+  known: KnownCommit,
+  state: BackupState,
+  failure?: string,
+): Promise<void> {
+  await registry.backups.restoreBackup(backupOf(source, known, state, failure), known.commit.runs);
+}
+
+/** The backup's row as its commit record and later ones have it. */
+export function backupOf(
+  source: SourceRow,
+  { commit, tags, pinned }: Pick<KnownCommit, 'commit' | 'tags' | 'pinned'>,
+  state: BackupState,
+  failure?: string,
+): BackupInfo {
+  return {
+    id: commit.backupId,
+    sourceId: source.id,
+    seq: commit.sourceSeq,
+    epoch: commit.epoch,
+    kind: commit.backupKind,
+    label: labelOf(commit),
+    baselineSeq: commit.baselineSeq,
+    baseSeq: commit.baseSeq,
+    state,
+    openedAt: new Date(commit.openedAt ?? commit.time),
+    committedAt: new Date(commit.time),
+    readFrom: new Date(commit.readFrom),
+    readTo: new Date(commit.readTo),
+    stateDigest: Buffer.from(commit.stateDigest, 'hex'),
+    counts: commit.counts,
+    tags,
+    pinned,
+    failure,
+  };
+}
