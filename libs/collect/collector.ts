@@ -56,9 +56,8 @@ export class Collector {
   readonly #settling = new Set<Promise<void>>();
   /** State digest counted from the base's. */
   readonly #digest: DigestSum;
-  /** Sum over all that was read: the state digest of a full, which trusts no state, unless something was kept. */
+  /** Sum over all that was read, and what could not be: with what the scan kept the state digest of a full. */
   readonly #read = new DigestSum();
-  #hasKept = false;
   #problems = 0;
   #failure: unknown;
   #wake: () => void = () => {};
@@ -188,8 +187,10 @@ export class Collector {
       if (item.previousHash) await this.#gone(entry, item.previousHash);
     } else if (outcome === Outcome.failed) {
       await this.#kept({ ...entry, code: problem?.code ?? 1110 }, problem?.message ?? 'it could not be read');
-      if (item.previousHash) this.#deps.state.patch(item.handle, { hash: item.previousHash, trusted: false });
-      else this.#deps.state.void(item.handle);
+      if (item.previousHash) {
+        this.#read.add(item.previousHash);
+        this.#deps.state.patch(item.handle, { hash: item.previousHash, trusted: false });
+      } else this.#deps.state.void(item.handle);
     } else {
       this.#digest.add(hash);
       this.#read.add(hash);
@@ -204,13 +205,13 @@ export class Collector {
     await this.#publisher.gone(entry);
   }
 
+  /** A full trusts no state, so that it counts from zero: a state that is wrong is found by the registry's own sum. */
   #stateDigest(): Buffer {
-    const isFull = this.#deps.opened.backup.kind === 'full';
-    return isFull && !this.#hasKept ? this.#read.bytes() : this.#digest.bytes();
+    if (this.#deps.opened.backup.kind !== 'full') return this.#digest.bytes();
+    return this.#read.add(this.#deps.scan.keptDigest()).bytes();
   }
 
   async #kept(entry: Omit<ScanEntry, 'message'>, message: string): Promise<void> {
-    this.#hasKept = true;
     this.#problem(entry, entry.code, message);
     await this.#publisher.kept(entry);
   }

@@ -1,4 +1,5 @@
 import { getSystemErrorMap } from 'node:util';
+import { DigestSum } from '../model/digests.ts';
 import { TmError } from '../model/errors.ts';
 import {
   baseName,
@@ -80,6 +81,8 @@ export function isMountBelow(directory: WalkedDirectory, stat: Stat): boolean {
  * new state. `known` means that the reader's present entry is of this name; the caller moves on from it.
  */
 export class Comparison {
+  /** Sum of the entry hashes of all that was kept: it is part of the tree without having been read. */
+  readonly keptDigest = new DigestSum();
   readonly totals: ScanTotals = { files: 0, directories: 0, others: 0, bytes: 0, unchanged: 0 };
   readonly #options: ScanOptions;
   readonly #state: StateReader;
@@ -156,6 +159,7 @@ export class Comparison {
   /** The reader's present entry stays as it was. */
   keepKnown(flags: number): void {
     this.#options.stateWriter.copy(this.#state, flags);
+    this.keptDigest.add(this.#state.hash);
     this.#count(this.#state.words, this.#state.statAt);
   }
 

@@ -104,3 +104,13 @@ it('a process without descriptors or memory does not take the source for unreada
   expect(openBelow(rig.tree)).toEqual([rig.tree]);
   expect(rig.scan().work).toEqual([]);
 });
+
+it('a full that could not read some entries still counts its digest from zero', () => {
+  const rig = scanned();
+  writeFileSync(rig.path('d', 'new'), '');
+  const onStat = (name: Buffer) => (['a', 'sub'].includes(name.toString()) ? -posix.EIO : 0);
+  const found = withFault({ onStat }, () => rig.scan({ readAll: true }));
+  expect(found).toMatchObject({ gone: [], kept: ['1110 d/a', '1110 d/sub'] });
+  expect(rig.backup.has(`${b('d').toString('hex')}/${b('a').toString('hex')}`)).toBe(true);
+  expect(withFault(breakAt('b'), () => rig.scan({ readAll: true })).notes).toEqual(['1110 d']);
+});

@@ -15,6 +15,8 @@ describe.runIf(isRoot && canMount())('mounts', () => {
       expect(rig.scan()).toMatchObject({ work: [], gone: [], kept: ['1113 m'] });
       expect(rig.backup).toEqual(before);
     }
+    expect(rig.scan({ readAll: true })).toMatchObject({ gone: [], kept: ['1113 m'] });
+    expect(rig.backup).toEqual(before);
     rmdirSync(mountPoint);
     expect(rig.scan()).toMatchObject({ work: ['.'], gone: [], kept: ['1113 m'] });
     symlinkSync('/nowhere', mountPoint);

@@ -64,6 +64,8 @@ export class Rig {
   readonly rootFd: number;
   readonly backup = new Map<string, Version>();
   identity: StateIdentity | undefined;
+  /** Hashes of what the running scan had read. */
+  #sum = new DigestSum();
   #seq = 0;
 
   constructor(parent: string = tmpdir()) {
@@ -108,8 +110,10 @@ export class Rig {
     });
     try {
       const follow = () => this.#follow(scan, stateWriter, run);
+      this.#sum = new DigestSum();
       const found = asNobody ? doAsNobody(follow) : follow();
       this.#commit(stateWriter);
+      if (options.readAll) this.#expectFromZero(scan);
       this.#expectState();
       return found;
     } catch (error) {
@@ -172,6 +176,7 @@ export class Rig {
       return;
     }
     const hash = blake3(b(key), b(print));
+    this.#sum.add(hash);
     this.backup.set(key, { dir: Buffer.from(group.dir), name: item.name, hash, print });
     writer.patch(item.handle, { hash, trusted: run.trusted ?? true });
   }
@@ -189,6 +194,11 @@ export class Rig {
     this.identity = { sourceUid: 'source', seq: ++this.#seq, epoch, stateDigest: sum.bytes() };
     writer.finish(this.identity);
     writer.commit();
+  }
+
+  /** What was read and what was kept are all of the tree. */
+  #expectFromZero(scan: Scan): void {
+    expect(this.#sum.add(scan.keptDigest()).bytes()).toEqual(this.identity?.stateDigest);
   }
 
   /** The state file holds exactly the backup, in order. */

@@ -61,6 +61,11 @@ export class Scan {
     return this.#comparison.totals;
   }
 
+  /** Sum of the hashes that the state has of all entries that were kept, of which no step tells more. */
+  keptDigest(): Buffer {
+    return this.#comparison.keptDigest.bytes();
+  }
+
   /** See root-check; of the root as it was listed, so after the first step. */
   rootHint(): string {
     return this.#rootHint;
