@@ -190,6 +190,11 @@ export const ERRORS = {
     'The backup holds an unsafe name; it was refused.',
   ),
   TM1605: spec('the record is malformed', 4, 'The registry or a run is damaged; run `tidemark verify`.'),
+  TM1606: spec(
+    'the target is full',
+    1,
+    'Free space and run it again: what was restored already is not written a second time.',
+  ),
   // 17xx: looking things up
   TM1701: spec('no such backup', 10, 'See `tidemark backups`.'),
   TM1702: spec('the label is ambiguous', 10, 'Give more of it; the candidates are listed.'),

@@ -1,99 +1,52 @@
-import { openFrame, parseFrameHeader } from '../blocks/frame.ts';
-import type { KeyRing } from '../blocks/keys.ts';
-import { packName } from '../blocks/pack.ts';
-import { KeyedHasher } from '../model/digests.ts';
-import { TmError } from '../model/errors.ts';
-import type { BlockRow, Registry } from '../registry/port.ts';
-import type { Store } from '../store/port.ts';
+import type { BlockPlace, BlockSupplier } from './block-supplier.ts';
+import { type FrameKeys, FrameReader, inBlock, placeOrThrow } from './frame-reader.ts';
 
-export interface ReadingKeys {
-  readonly ring: KeyRing;
-  readonly dedupKey: Buffer;
-  readonly domainId: string;
-}
+/** Plaintext of frames that is kept: neighbouring blocks share frames. */
+const KEPT_BYTES = 16 * 1024 * 1024;
 
-/** Plaintext of frames that is kept: neighbouring files share frames. */
-const CACHE_BYTES = 48 * 1024 * 1024;
-
-/** Reads blocks of one domain: finds them in the registry, opens each frame once while it is kept, checks every block against its id. */
+/** Reads blocks one after another, as `cat` does. Each block is checked against its id. */
 export class BlockReader {
-  readonly #registry: Registry;
-  readonly #store: Store;
-  readonly #keys: ReadingKeys;
-  readonly #hasher: KeyedHasher;
-  readonly #located = new Map<string, BlockRow>();
+  readonly #supplier: BlockSupplier;
+  readonly #frames: FrameReader;
   /** Plaintexts by pack and offset; the least recently used goes first. */
-  readonly #frames = new Map<string, Promise<Buffer>>();
-  #cached = 0;
-  bytesFetched = 0;
+  readonly #kept = new Map<string, Buffer>();
+  #bytes = 0;
 
-  constructor(registry: Registry, store: Store, keys: ReadingKeys) {
-    this.#registry = registry;
-    this.#store = store;
-    this.#keys = keys;
-    this.#hasher = new KeyedHasher(keys.dedupKey);
-  }
-
-  /** Looks the blocks up, all at once, so that `read` need not ask for each; forgets the ones before. */
-  async locate(ids: readonly Buffer[]): Promise<void> {
-    this.#located.clear();
-    if (ids.length === 0) return;
-    const rows = await this.#registry.blocks.locate(this.#keys.domainId, ids);
-    for (const row of rows) if (row) this.#located.set(row.id.toString('latin1'), row);
-  }
-
-  idOf(bytes: Buffer): Buffer {
-    return this.#hasher.digest(bytes);
+  constructor(keys: FrameKeys, supplier: BlockSupplier) {
+    this.#supplier = supplier;
+    this.#frames = new FrameReader(keys, supplier);
   }
 
   /** Throws TM1205, TM1206, TM1404 or TM1601, naming object and block. */
   readonly read = async (id: Buffer, length: number): Promise<Buffer> => {
-    const hex = id.toString('hex');
-    const row =
-      this.#located.get(id.toString('latin1')) ??
-      (await this.#registry.blocks.locate(this.#keys.domainId, [id]))[0];
-    if (!row) throw new TmError('TM1601', `block ${hex} is not in the registry`);
-    const plain = await this.#frame(row).catch((error) => {
-      if (error instanceof TmError)
-        throw new TmError(error.code, `block ${hex} in ${packName(row.pack)}`, { cause: error });
-      throw error;
-    });
-    const bytes = plain.subarray(row.offset, row.offset + row.length);
-    if (bytes.length !== length || !this.idOf(bytes).equals(id))
-      throw new TmError('TM1601', `block ${hex} in ${packName(row.pack)}`);
-    return bytes;
+    const place = placeOrThrow(id, await this.#supplier.locate(Buffer.from(id)));
+    try {
+      const key = `${place.pack.toString('latin1')}${place.frameOffset}`;
+      const plain = this.#take(key) ?? (await this.#open(place));
+      this.#keep(key, plain);
+      return this.#frames.blockIn(plain, id, length, place);
+    } catch (error) {
+      throw inBlock(error, id, place.pack);
+    }
   };
 
-  #frame(row: BlockRow): Promise<Buffer> {
-    const key = `${row.pack.toString('latin1')}${row.frameOffset}`;
-    const kept = this.#frames.get(key);
-    this.#frames.delete(key);
-    const frame = kept ?? this.#open(row);
-    this.#frames.set(key, frame);
-    if (!kept)
-      frame.then(
-        (plain) => this.#keep(plain.length),
-        () => this.#frames.delete(key),
-      );
-    return frame;
+  async #open({ pack, frameOffset, frameLength }: BlockPlace): Promise<Buffer> {
+    return this.#frames.open(await this.#supplier.read(pack, frameOffset, frameLength));
   }
 
-  async #keep(bytes: number): Promise<void> {
-    this.#cached += bytes;
-    for (const [key, frame] of this.#frames) {
-      if (this.#cached <= CACHE_BYTES) return;
-      this.#frames.delete(key);
-      this.#cached -= (await frame.catch(() => Buffer.alloc(0))).length;
+  #take(key: string): Buffer | undefined {
+    const plain = this.#kept.get(key);
+    if (plain && this.#kept.delete(key)) this.#bytes -= plain.length;
+    return plain;
+  }
+
+  #keep(key: string, plain: Buffer): void {
+    this.#kept.set(key, plain);
+    this.#bytes += plain.length;
+    for (const [oldest, bytes] of this.#kept) {
+      if (this.#bytes <= KEPT_BYTES || oldest === key) return;
+      this.#kept.delete(oldest);
+      this.#bytes -= bytes.length;
     }
-  }
-
-  async #open(row: BlockRow): Promise<Buffer> {
-    const bytes = await this.#store.read(packName(row.pack), {
-      offset: row.frameOffset,
-      length: row.frameLength,
-    });
-    this.bytesFetched += bytes.length;
-    const key = await this.#keys.ring.get(parseFrameHeader(bytes).keyId);
-    return openFrame(bytes, this.#keys.domainId, key);
   }
 }

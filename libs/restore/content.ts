@@ -1,70 +1,39 @@
-import { holesOf, recipeItems } from '../blocks/recipe-reader.ts';
-import type { EntryState, Hole } from '../model/entry.ts';
-import type { BlockReader } from './block-reader.ts';
+import { holesOf, type ReadBlock, recipeItems } from '../blocks/recipe-reader.ts';
+import type { EntryState } from '../model/entry.ts';
+import { type Piece, PieceLayout } from './pieces.ts';
 
-/** A stretch of a file to write: bytes at an offset; holes are what is not named. */
-export interface Piece {
-  readonly offset: number;
-  readonly bytes: Buffer;
+/** What of a file's content is to be written where, in order; holes are what is not named. */
+export async function* piecesOf(state: Pick<EntryState, 'recipe'>, read: ReadBlock): AsyncGenerator<Piece> {
+  if (!state.recipe) return;
+  const layout = new PieceLayout(await holesOf(state.recipe, read));
+  for await (const item of recipeItems(state.recipe, read)) yield* layout.place(item);
+}
+
+/** All pieces at once, for a file that is small; most need nothing read. */
+export async function allPieces(state: Pick<EntryState, 'recipe'>, read: ReadBlock): Promise<Piece[]> {
+  const { recipe } = state;
+  const inline = recipe?.depth === 0 && recipe.holes.kind === 'inline' ? recipe.holes.holes : undefined;
+  const items = recipe?.items.filter((item) => item.kind !== 'recipe') ?? [];
+  if (!inline || items.length !== recipe?.items.length) return Array.fromAsync(piecesOf(state, read));
+  const layout = new PieceLayout(inline);
+  return items.flatMap((item) => [...layout.place(item)]);
 }
 
 const ZEROS = Buffer.alloc(1024 * 1024);
 
-/** Maps positions of the data stream to those of the file, around its holes. */
-class Positions {
-  readonly #holes: readonly Hole[];
-  #next = 0;
-  /** Position in the file of the next byte of the stream. */
-  at = 0;
-
-  constructor(holes: readonly Hole[]) {
-    this.#holes = holes;
-    this.#skip();
-  }
-
-  #skip(): void {
-    for (let hole = this.#holes[this.#next]; hole && hole.offset <= this.at; hole = this.#holes[this.#next]) {
-      this.at = hole.offset + hole.length;
-      this.#next++;
-    }
-  }
-
-  /** Bytes that lie together from here, at most `wanted`. */
-  take(wanted: number): number {
-    const hole = this.#holes[this.#next];
-    const count = hole ? Math.min(wanted, hole.offset - this.at) : wanted;
-    this.at += count;
-    this.#skip();
-    return count;
-  }
-}
-
-/** What of a file's content is to be written where. Zeros are written too: they were allocated. */
-export async function* pieces(state: EntryState, reader: BlockReader): AsyncGenerator<Piece> {
-  if (!state.recipe) return;
-  const positions = new Positions(await holesOf(state.recipe, reader.read));
-  for await (const item of recipeItems(state.recipe, reader.read)) {
-    let left = item.length;
-    const bytes = item.kind === 'block' ? await reader.read(item.id, item.length) : undefined;
-    while (left > 0) {
-      const offset = positions.at;
-      const count = positions.take(bytes ? left : Math.min(left, ZEROS.length));
-      const done = item.length - left;
-      yield { offset, bytes: bytes ? bytes.subarray(done, done + count) : ZEROS.subarray(0, count) };
-      left -= count;
-    }
-  }
+export function* zeros(length: number): Generator<Buffer> {
+  for (let left = length; left > 0; left -= ZEROS.length)
+    yield ZEROS.subarray(0, Math.min(left, ZEROS.length));
 }
 
 /** Content of a file from the first byte to the last, holes as zeros. */
-export async function* contentOf(state: EntryState, reader: BlockReader): AsyncGenerator<Buffer> {
+export async function* contentOf(state: EntryState, read: ReadBlock): AsyncGenerator<Buffer> {
   let at = 0;
-  for await (const { offset, bytes } of pieces(state, reader)) {
-    for (; at < offset; at += Math.min(ZEROS.length, offset - at))
-      yield ZEROS.subarray(0, Math.min(ZEROS.length, offset - at));
-    yield bytes;
-    at = offset + bytes.length;
+  for await (const { offset, length, block, from } of piecesOf(state, read)) {
+    yield* zeros(offset - at);
+    if (block) yield (await read(block.id, block.length)).subarray(from, from + length);
+    else yield* zeros(length);
+    at = offset + length;
   }
-  for (; at < state.size; at += Math.min(ZEROS.length, state.size - at))
-    yield ZEROS.subarray(0, Math.min(ZEROS.length, state.size - at));
+  yield* zeros(state.size - at);
 }

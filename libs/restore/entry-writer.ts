@@ -1,192 +1,209 @@
-import { randomBytes } from 'node:crypto';
-import { holesOf, recipeItems } from '../blocks/recipe-reader.ts';
-import { isZero } from '../blocks/zero.ts';
-import { decodeHints, type EntryState, EntryType } from '../model/entry.ts';
-import { TmError } from '../model/errors.ts';
+import { decodeState, type EntryState, EntryType } from '../model/entry.ts';
+import { type EntryRecord, readRecords } from '../model/records.ts';
 import * as posix from '../posix/index.ts';
-import { applyAttributes } from './attributes.ts';
-import type { BlockReader } from './block-reader.ts';
-import { pieces } from './content.ts';
-import { checkName } from './target-tree.ts';
+import { type AttributeResult, applyAttributes } from './attributes.ts';
+import { BlockFetcher, type WantedBlock } from './block-fetcher.ts';
+import { BlockReader } from './block-reader.ts';
+import type { BlockSupplier } from './block-supplier.ts';
+import { checkName } from './check-name.ts';
+import { type EntryNeeds, needsOf } from './entry-needs.ts';
+import { FileJob } from './file-job.ts';
+import { FrameReader } from './frame-reader.ts';
+import { LocalContent } from './local-content.ts';
+import {
+  type Comparison,
+  comparable,
+  compareFile,
+  compareOther,
+  fileTypeOf,
+  openLocal,
+  sameByHints,
+} from './local-entry.ts';
+import { NewEntries } from './new-entries.ts';
+import type { EntriesTask, EntryGroup, TaskResult, WriterSetup, WriterTask } from './protocol.ts';
+import { clearTheWay } from './removal.ts';
+import { runStretch } from './stretch.ts';
+import { TargetFile, type TemporaryNames } from './target-file.ts';
+import { TaskReport } from './task-report.ts';
 
-const TYPES: Readonly<Record<EntryType, number>> = {
-  [EntryType.file]: posix.S_IFREG,
-  [EntryType.directory]: posix.S_IFDIR,
-  [EntryType.symlink]: posix.S_IFLNK,
-  [EntryType.fifo]: posix.S_IFIFO,
-  [EntryType.charDevice]: posix.S_IFCHR,
-  [EntryType.blockDevice]: posix.S_IFBLK,
-};
+/** An entry that is being looked at or written. */
+interface Entry {
+  readonly dirFd: number;
+  readonly fresh: boolean;
+  readonly made: NewEntries;
+  readonly record: EntryRecord;
+  readonly state: EntryState;
+}
 
-export type Written = 'created' | 'content' | 'metadata' | 'equal';
-
-/** Writes one entry that is no directory into an open directory of the target. */
+/** Writes entries that are no directories into open directories of the target. One per thread; tasks may overlap. */
 export class EntryWriter {
+  readonly #setup: WriterSetup;
   readonly #reader: BlockReader;
+  readonly #fetcher: BlockFetcher;
+  readonly #content: LocalContent;
+  readonly #names: TemporaryNames;
+  readonly #isRoot = posix.geteuid() === 0;
+  /** Of the last call of `#look`; other tasks use it whenever this one waits. */
   readonly #stat = new posix.Stat();
-  ownersSkipped = 0;
 
-  constructor(reader: BlockReader) {
-    this.#reader = reader;
+  constructor(setup: WriterSetup, supplier: BlockSupplier, names: TemporaryNames) {
+    this.#setup = setup;
+    const frames = new FrameReader(setup, supplier);
+    this.#reader = new BlockReader(setup, supplier);
+    this.#fetcher = new BlockFetcher(supplier, frames);
+    this.#content = new LocalContent(frames);
+    this.#names = names;
   }
 
-  /** What is there: its type as one of S_IF*, or undefined. The stat is in `stat`. */
-  look(dirFd: number, name: Buffer): number | undefined {
-    const result = posix.statx(dirFd, name, this.#stat);
-    if (result === -posix.ENOENT) return undefined;
-    posix.check(result, 'statx', name);
-    return this.#stat.type;
+  /** Throws what ends the whole restore (`problemOf`); nothing unfinished is left then either. */
+  async run(task: WriterTask): Promise<TaskResult> {
+    const report = new TaskReport(this.#setup.tellChanges);
+    if (task.kind === 'entries') await this.#entries(task, report);
+    else await runStretch(task, this.#fetcher, this.#content, report);
+    return report.result;
   }
 
-  get stat(): posix.Stat {
-    return this.#stat;
-  }
-
-  /** What writing would do; reads the local file where only its content tells. Nothing is changed. */
-  async plan(dirFd: number, name: Buffer, state: EntryState, hints: Buffer): Promise<Written> {
-    checkName(name);
-    const there = this.look(dirFd, name);
-    if (there === undefined) return 'created';
-    if (there !== TYPES[state.type]) return 'content';
-    if (state.type === EntryType.file) {
-      if (this.#sameByHints(state, hints)) return 'equal';
-      return this.#stat.sizeNumber === state.size && (await this.#sameContent(dirFd, name, state))
-        ? 'metadata'
-        : 'content';
-    }
-    if (state.type === EntryType.symlink) {
-      const target = posix.readlinkat(dirFd, name);
-      return typeof target !== 'number' && target.equals(state.target) ? 'metadata' : 'content';
-    }
-    const device = state.rdevMajor === this.#stat.rdevMajor && state.rdevMinor === this.#stat.rdevMinor;
-    return state.type === EntryType.fifo || device ? 'metadata' : 'content';
-  }
-
-  async write(dirFd: number, name: Buffer, state: EntryState, planned: Written): Promise<void> {
-    if (planned === 'equal') return;
-    if (planned === 'metadata') return this.#attributes(dirFd, name, state);
-    const temporary = Buffer.from(`.tidemark-${randomBytes(8).toString('hex')}`);
+  async #entries(task: EntriesTask, report: TaskReport): Promise<void> {
+    const jobs: FileJob[] = [];
+    const wanted: WantedBlock[] = [];
     try {
-      if (state.type === EntryType.file) await this.#file(dirFd, temporary, state);
-      else await this.#special(dirFd, temporary, state);
-      posix.check(posix.renameat(dirFd, temporary, dirFd, name), 'renameat', name);
+      for (const group of task.groups) await this.#group(group, jobs, wanted, report);
+      await this.#fetcher.fetch(wanted);
+    } finally {
+      for (const job of jobs) job.abort();
+    }
+  }
+
+  async #group(group: EntryGroup, jobs: FileJob[], wanted: WantedBlock[], report: TaskReport): Promise<void> {
+    const { dirFd, fresh, body } = group;
+    const made = new NewEntries(this.#isRoot, new posix.Stat());
+    for (const record of readRecords(Buffer.from(body.buffer, body.byteOffset, body.byteLength))) {
+      const state = decodeState(record.state);
+      const entry: Entry = { dirFd, fresh, made, record, state };
+      try {
+        checkName(record.name);
+        const job = await this.#entry(entry, report);
+        if (!job) continue;
+        jobs.push(job.job);
+        wanted.push(...job.wanted);
+      } catch (error) {
+        report.failed(record, state, error);
+      }
+    }
+  }
+
+  async #entry(
+    entry: Entry,
+    report: TaskReport,
+  ): Promise<{ job: FileJob; wanted: WantedBlock[] } | undefined> {
+    const { dirFd, fresh, record, state } = entry;
+    const absent = () => fresh || dirFd < 0 || !this.#look(dirFd, record.name);
+    if (absent()) {
+      if (this.#setup.dryRun) return void report.done('added', record, state);
+      return this.#write(entry, 'added', await needsOf(state, this.#reader.read), undefined, report);
+    }
+    if (sameByHints(this.#stat, state, record.hints)) return void report.done('equal', record, state);
+    const needs = await needsOf(state, this.#reader.read);
+    if (absent()) return this.#write(entry, 'added', needs, undefined, report);
+    return state.type === EntryType.file
+      ? this.#existingFile(entry, needs, report)
+      : this.#existingOther(entry, needs, report);
+  }
+
+  #look(dirFd: number, name: Buffer): boolean {
+    const result = posix.statx(dirFd, name, this.#stat);
+    if (result === -posix.ENOENT) return false;
+    posix.check(result, 'statx', name);
+    return true;
+  }
+
+  #existingFile(
+    entry: Entry,
+    needs: EntryNeeds,
+    report: TaskReport,
+  ): { job: FileJob; wanted: WantedBlock[] } | undefined {
+    const { dirFd, record, state } = entry;
+    const { name, hints } = record;
+    const fd = this.#stat.type === posix.S_IFREG ? openLocal(dirFd, name, this.#stat) : undefined;
+    try {
+      const deps = { content: this.#content, isRoot: this.#isRoot };
+      const comparison: Comparison =
+        fd !== undefined && comparable(this.#stat, state, hints)
+          ? compareFile({ dirFd, name, fd }, this.#stat, state, needs.pieces, needs.xattrs, deps)
+          : { op: 'changed' };
+      if (comparison.op === 'changed') return this.#write(entry, 'changed', needs, fd, report);
+      this.#amend(entry, fd, comparison, report);
+      return undefined;
+    } finally {
+      if (fd !== undefined) posix.close(fd);
+    }
+  }
+
+  #existingOther(entry: Entry, needs: EntryNeeds, report: TaskReport): undefined {
+    const { dirFd, record, state } = entry;
+    const { name, hints } = record;
+    const local = { dirFd, name, stat: this.#stat };
+    const comparison = compareOther(local, state, hints, needs.xattrs, this.#isRoot);
+    if (comparison.op === 'changed') this.#write(entry, 'changed', needs, undefined, report);
+    else this.#amend(entry, undefined, comparison, report);
+  }
+
+  /** Sets attributes of an entry whose content is right. */
+  #amend(
+    { dirFd, record, state }: Entry,
+    fd: number | undefined,
+    comparison: Exclude<Comparison, { op: 'changed' }>,
+    report: TaskReport,
+  ): void {
+    let result: AttributeResult | undefined;
+    if (comparison.op === 'metadata' && !this.#setup.dryRun) {
+      const handle = { dirFd, name: record.name, fd };
+      result = applyAttributes(handle, state, comparison.steps, this.#isRoot);
+    }
+    report.done(comparison.op, record, state, result);
+  }
+
+  /** Makes the entry anew. `localFd`: the file that it replaces, whose blocks are used where they are the same. */
+  #write(
+    entry: Entry,
+    op: 'added' | 'changed',
+    needs: EntryNeeds,
+    localFd: number | undefined,
+    report: TaskReport,
+  ): { job: FileJob; wanted: WantedBlock[] } | undefined {
+    const { dirFd, fresh, record, state } = entry;
+    const isDirectory = op === 'changed' && this.#stat.type === posix.S_IFDIR;
+    if (isDirectory)
+      clearTheWay(dirFd, record.dir, record.name, this.#setup, (dir, name) => report.removed(dir, name));
+    if (this.#setup.dryRun) return void report.done(op, record, state);
+    if (state.type !== EntryType.file) return void report.done(op, record, state, this.#other(entry, needs));
+    const job = new FileJob({
+      state,
+      pieces: needs.pieces,
+      open: () => new TargetFile(dirFd, record.name, fresh, this.#names),
+      attributes: (handle) => entry.made.set(handle, state, needs.xattrs),
+      done: (result) => report.done(op, record, state, result),
+      failed: (error) => report.failed(record, state, error),
+    });
+    const local = localFd === undefined ? undefined : { fd: localFd, content: this.#content };
+    return { job, wanted: job.begin(local) };
+  }
+
+  /** A symlink, fifo or device, under another name first: attributes and then the name appear at once. */
+  #other({ dirFd, made, record, state }: Entry, { xattrs }: EntryNeeds): AttributeResult {
+    const temporary = this.#names.next();
+    const result =
+      state.type === EntryType.symlink
+        ? posix.symlinkat(state.target, dirFd, temporary)
+        : posix.mknodat(dirFd, temporary, fileTypeOf(state.type) | 0o600, state.rdevMajor, state.rdevMinor);
+    posix.check(result, state.type === EntryType.symlink ? 'symlinkat' : 'mknodat', record.name);
+    try {
+      const attributes = made.set({ dirFd, name: temporary, fd: undefined }, state, xattrs);
+      posix.check(posix.renameat(dirFd, temporary, dirFd, record.name), 'renameat', record.name);
+      return attributes;
     } catch (error) {
       posix.unlinkat(dirFd, temporary);
       throw error;
     }
   }
-
-  /** Makes `name` another name of the file `of`, which was restored before. */
-  link(ofFd: number, of: Buffer, dirFd: number, name: Buffer): void {
-    checkName(name);
-    const temporary = Buffer.from(`.tidemark-${randomBytes(8).toString('hex')}`);
-    posix.check(posix.linkat(ofFd, of, dirFd, temporary), 'linkat', name);
-    const result = posix.renameat(dirFd, temporary, dirFd, name);
-    posix.unlinkat(dirFd, temporary); // left over where both were names of one file already
-    posix.check(result, 'renameat', name);
-  }
-
-  /** ctime cannot be set: an entry whose hints match has not changed since the backup read it. */
-  #sameByHints(state: EntryState, hints: Buffer): boolean {
-    const { ctimeSec, ctimeNsec, ino } = decodeHints(hints);
-    const s = this.#stat;
-    return (
-      ctimeSec !== 0n &&
-      s.ctimeSec === ctimeSec &&
-      s.ctimeNsec === ctimeNsec &&
-      s.ino === ino &&
-      s.sizeNumber === state.size &&
-      s.mtimeSec === state.mtimeSec &&
-      s.mtimeNsec === state.mtimeNsec
-    );
-  }
-
-  async #sameContent(dirFd: number, name: Buffer, state: EntryState): Promise<boolean> {
-    const fd = posix.openat(dirFd, name, posix.O_RDONLY | posix.O_NOFOLLOW | posix.O_NONBLOCK);
-    if (fd < 0 || !state.recipe) return false;
-    try {
-      let at = 0;
-      const holes = await holesOf(state.recipe, this.#reader.read);
-      let next = 0;
-      for await (const item of recipeItems(state.recipe, this.#reader.read)) {
-        const bytes = Buffer.allocUnsafe(item.length);
-        for (let done = 0; done < item.length; ) {
-          for (let hole = holes[next]; hole && hole.offset <= at; hole = holes[++next])
-            at = hole.offset + hole.length;
-          const count = Math.min(item.length - done, (holes[next]?.offset ?? Number.POSITIVE_INFINITY) - at);
-          if (posix.pread(fd, bytes, done, count, at) !== count) return false;
-          at += count;
-          done += count;
-        }
-        if (item.kind === 'zeros' ? !isZero(bytes) : !this.#reader.idOf(bytes).equals(item.id)) return false;
-      }
-      return isHollow(fd, holes);
-    } finally {
-      posix.close(fd);
-    }
-  }
-
-  async #file(dirFd: number, temporary: Buffer, state: EntryState): Promise<void> {
-    const fd = posix.check(
-      posix.openat(dirFd, temporary, posix.O_RDWR | posix.O_CREAT | posix.O_EXCL | posix.O_NOFOLLOW, 0o600),
-      'openat',
-    );
-    try {
-      let end = 0;
-      for await (const { offset, bytes } of pieces(state, this.#reader)) {
-        posix.check(posix.pwriteFully(fd, bytes, 0, bytes.length, offset), 'pwrite');
-        end = offset + bytes.length;
-      }
-      if (end !== state.size) posix.check(posix.ftruncate(fd, state.size), 'ftruncate');
-      if (!(await applyAttributes(dirFd, temporary, fd, state, this.#reader))) this.ownersSkipped++;
-    } finally {
-      posix.close(fd);
-    }
-  }
-
-  async #special(dirFd: number, temporary: Buffer, state: EntryState): Promise<void> {
-    if (state.type === EntryType.symlink)
-      posix.check(posix.symlinkat(state.target, dirFd, temporary), 'symlinkat');
-    else
-      posix.check(
-        posix.mknodat(dirFd, temporary, TYPES[state.type] | 0o600, state.rdevMajor, state.rdevMinor),
-        'mknodat',
-      );
-    if (!(await applyAttributes(dirFd, temporary, undefined, state, this.#reader))) this.ownersSkipped++;
-  }
-
-  async #attributes(dirFd: number, name: Buffer, state: EntryState): Promise<void> {
-    if (state.type !== EntryType.file) {
-      if (!(await applyAttributes(dirFd, name, undefined, state, this.#reader))) this.ownersSkipped++;
-      return;
-    }
-    const fd = posix.check(
-      posix.openat(dirFd, name, posix.O_RDONLY | posix.O_NOFOLLOW | posix.O_NONBLOCK),
-      'openat',
-      name,
-    );
-    try {
-      posix.check(posix.fstat(fd, this.#stat), 'fstat');
-      if (this.#stat.type !== posix.S_IFREG) throw new TmError('TM1602', 'it was replaced meanwhile');
-      if (!(await applyAttributes(dirFd, name, fd, state, this.#reader))) this.ownersSkipped++;
-    } finally {
-      posix.close(fd);
-    }
-  }
-}
-
-/** Whether the stretches hold no data that differs from zeros. */
-function isHollow(fd: number, holes: readonly { offset: number; length: number }[]): boolean {
-  const bytes = Buffer.allocUnsafe(1024 * 1024);
-  for (const { offset, length } of holes) {
-    for (let done = 0; done < length; ) {
-      const data = posix.lseek(fd, offset + done, posix.SEEK_DATA);
-      if (data < 0 || data >= offset + length) break;
-      done = data - offset;
-      const count = posix.pread(fd, bytes, 0, Math.min(bytes.length, length - done), data);
-      if (count <= 0 || !isZero(bytes.subarray(0, count))) return false;
-      done += count;
-    }
-  }
-  return true;
 }

@@ -6,7 +6,7 @@ import { blockIdsOf, decodeState } from '../model/entry.ts';
 import { type ErrorCode, TmError } from '../model/errors.ts';
 import { joinPath, type TreePath } from '../model/tree-path.ts';
 import type { Registry } from '../registry/port.ts';
-import type { ReadingKeys } from '../restore/block-reader.ts';
+import type { ReadingKeys } from '../restore/block-supplier.ts';
 import { verifyChain } from '../store/journal.ts';
 import type { Store } from '../store/port.ts';
 

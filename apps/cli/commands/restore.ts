@@ -36,6 +36,7 @@ export async function restore(context: Context, args: string[], options: Options
         target: options.inPlace ? source.root : resolve(options.to!),
         delete: options.delete === true,
         dryRun: options.dryRun === true,
+        threads: settings.threads,
         spoolDir: engine.home.spool,
         forbidden: ownFolders(engine),
         onProblem: ({ code, dir, name, message }) => output.problem(code, dir, name, message),
@@ -61,8 +62,9 @@ export async function restore(context: Context, args: string[], options: Options
     );
     const seconds = Number(((performance.now() - started) / 1000).toFixed(3));
     output.line({ type: 'summary', label: backup.label, ...result, seconds }, () => {
-      const { files, bytes, unchanged, deleted, problems } = result;
-      return `Restored ${backup.label}: ${files} files, ${formatBytes(bytes)}; ${unchanged} were as they should be, ${deleted} deleted, ${problems} problems, ${seconds} s`;
+      const { files, bytes, added, changed, metadata, unchanged, deleted, problems } = result;
+      const done = options.dryRun ? 'Would restore' : 'Restored';
+      return `${done} ${backup.label}: ${files} files, ${formatBytes(bytes)}; ${added} added, ${changed} changed, ${metadata} metadata only, ${deleted} deleted, ${unchanged} were as they should be, ${problems} problems, ${seconds} s`;
     });
     return result.problems > 0 ? 3 : 0;
   });

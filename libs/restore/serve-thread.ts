@@ -1,0 +1,67 @@
+import { type MessagePort, parentPort } from 'node:worker_threads';
+import type { BlockSupplier } from './block-supplier.ts';
+import {
+  asBuffer,
+  type FromThread,
+  ownMemory,
+  reviveError,
+  sendError,
+  type ToThread,
+} from './thread-messages.ts';
+
+/** Asks the pool's thread for what this one lacks. */
+class AskingSupplier implements BlockSupplier {
+  readonly #port: MessagePort;
+  readonly #calls = new Map<number, { resolve: (bytes: Buffer) => void; reject: (error: unknown) => void }>();
+  #next = 0;
+
+  constructor(port: MessagePort) {
+    this.#port = port;
+  }
+
+  #call(make: (call: number) => FromThread, transfer: ArrayBuffer[] = []): Promise<Buffer> {
+    return new Promise((resolve, reject) => {
+      const call = this.#next++;
+      this.#calls.set(call, { resolve, reject });
+      this.#port.postMessage(make(call), transfer);
+    });
+  }
+
+  locate(ids: Buffer): Promise<Buffer> {
+    return this.#call((call) => ({ type: 'locate', call, ids }), ownMemory(ids));
+  }
+
+  read(pack: Buffer, offset: number, length: number): Promise<Buffer> {
+    return this.#call((call) => ({ type: 'read', call, pack: Buffer.from(pack), offset, length }));
+  }
+
+  key(id: Buffer): Promise<Buffer> {
+    return this.#call((call) => ({ type: 'key', call, id }));
+  }
+
+  take(message: Exclude<ToThread, { type: 'task' }>): void {
+    const waiting = this.#calls.get(message.call);
+    this.#calls.delete(message.call);
+    if (message.type === 'answer') waiting?.resolve(asBuffer(message.bytes));
+    else waiting?.reject(reviveError(message.error));
+  }
+}
+
+/** The other end of a ThreadPool: does each task as it comes. */
+export function serveThread<T, R>(make: (supplier: BlockSupplier) => (task: T) => Promise<R>): void {
+  const port = parentPort!;
+  const supplier = new AskingSupplier(port);
+  const work = make(supplier);
+  const send = (message: FromThread) => port.postMessage(message);
+  port.on('message', (message: ToThread) => {
+    if (message.type !== 'task') {
+      supplier.take(message);
+      return;
+    }
+    const { task } = message;
+    work(message.work as T).then(
+      (result) => send({ type: 'done', task, result }),
+      (error) => send({ type: 'failed', task, error: sendError(error) }),
+    );
+  });
+}
