@@ -7,7 +7,7 @@ import { RetryingStore } from '../store/retrying-store.ts';
 export type OpenStore = (url: string, options: { create: boolean }) => Promise<CollectableStore>;
 
 /** Somebody waits at the command line: hiccups are ridden out, anything longer is said. A full disk is never retried. */
-const POLICY = { deadline: 3_000, firstDelay: 50, longestDelay: 500 };
+const POLICY = { deadline: 2_000, firstDelay: 50, longestDelay: 500 };
 const WORLD = {
   now: () => performance.now(),
   sleep: async (milliseconds: number) => {
