@@ -48,7 +48,11 @@ function build(
       ),
     );
   };
-  add('init', 'make store, registry and identity', async () => (await import('./commands/init.ts')).init);
+  add(
+    'init',
+    'make store, registry and identity (or take the one of --identity)',
+    async () => (await import('./commands/init.ts')).init,
+  );
   add(
     'backup <DIR>',
     'back up a folder: the first time fully, then what changed',

@@ -8,6 +8,8 @@ import { type RebuildResult, rebuildRegistry } from '../rebuild/rebuild-registry
 import type { RunSource } from '../rebuild/run-cursor.ts';
 import type { Registry } from '../registry/port.ts';
 import { JournalWriter } from '../store/journal.ts';
+import { journalName } from '../store/journal-name.ts';
+import { headProblem } from '../store/journal-reader.ts';
 import { claimOwner, listOwners, type Owner } from '../store/owner.ts';
 import type { Store } from '../store/port.ts';
 import { readStoreIdentity } from '../store/store-identity.ts';
@@ -125,6 +127,11 @@ async function checkRights(
       'TM1207',
       `${store.url} was claimed by registry ${owner.registryId} on ${owner.time}; with --take-over that one can write no more`,
     );
+  // Where the old registry has taken in more than the store holds, it is the only one that knows of it.
+  for (const head of await registry.journal.heads()) {
+    const problem = await headProblem(store, head.writer, head);
+    if (problem) throw new TmError('TM1212', `${journalName(head.writer, head.number)} ${problem}`);
+  }
   for (const { id } of await registry.backups.sources()) await registry.backups.withSlot(id, async () => {});
 }
 

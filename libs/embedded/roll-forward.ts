@@ -3,7 +3,7 @@ import { commitAll } from '../commit/settle.ts';
 import { TmError } from '../model/errors.ts';
 import { type Decision, decisionsOf } from '../rebuild/decisions.ts';
 import type { Commit, SourceSecret } from '../rebuild/history.ts';
-import { backupOf } from '../rebuild/rebuild-registry.ts';
+import { backupOf, isDamage } from '../rebuild/rebuild-registry.ts';
 import { SourceEntries } from '../rebuild/source-entries.ts';
 import { distrustBlocks, distrustPacks, knownPacks, takeInPacks } from '../rebuild/take-in-packs.ts';
 import type { JournalHead, SourceRow } from '../registry/port.ts';
@@ -122,7 +122,7 @@ async function applyCommit(
     const known = await knownPacks(registry, engine.domain.id);
     await takeInPacks(packDeps(engine), (id) => !known.has(id));
     await writeEntries(engine, source, record).catch((error) => {
-      throw error instanceof TmError && !error.spec.retry ? cannot(error.message, error) : error;
+      throw isDamage(error) && error.code !== 'TM1404' ? cannot(error.message, error) : error;
     });
     const backup = backupOf(source, { commit: record, tags: await tags(), pinned: false }, 'committing');
     await registry.backups.restoreSource({ ...source, epoch: record.epoch }, record.sourceSeq + 1);
