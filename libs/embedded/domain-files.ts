@@ -120,7 +120,12 @@ export async function openDomainSecret(
 ): Promise<DomainSecret> {
   const identity = await readIdentity(home, config);
   const name = domainKeyName(domain, 1, await recipientOf(identity));
-  if (await store.stat(name)) return unwrapDomain(await readKeyObject(store, name), identity);
+  if (await store.stat(name)) {
+    const object = await readKeyObject(store, name);
+    return unwrapDomain(object, identity).catch((error) => {
+      throw error instanceof TmError ? new TmError(error.code, name, { cause: error }) : error;
+    });
+  }
   for await (const other of store.list(`keys/${domain}/`)) {
     throw new TmError('TM1401', `it is not the one that ${other.name} was made for`);
   }
