@@ -123,6 +123,37 @@ describe('journal', () => {
     );
   });
 
+  it('has golden bytes of every kind of record', async () => {
+    const head = await writerOf(store).append(ALL_KINDS, SECTIONS);
+    const bytes = await store.read('journal/w1/00000000/0000000000000001');
+    const clearBytes = bytes.readUInt32LE(8);
+    const clear = bytes.toString('utf8', 12, 12 + clearBytes);
+    const records = clear.slice(clear.indexOf('"records":[') + 11, clear.indexOf('],"time":"2026-11-23'));
+    expect(records.replaceAll('},{"', '},\n{"')).toMatchInlineSnapshot(`
+      "{"domains":["d1"],"kind":"store","storeId":"5f0c3c0e-6a44-4b8e-9a53-3b1b0a0d7c11"},
+      {"generation":1,"kind":"owner","registryId":"5f0c3c0e-6a44-4b8e-9a53-3b1b0a0d7c11","takenIn":{"w1":4}},
+      {"domain":"d1","kind":"agent","sealed":0,"uid":"a1"},
+      {"domain":"d1","kind":"source","sealed":0,"uid":"s1"},
+      {"backupId":"01a","backupKind":"differential","baseDigest":"cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd","baseSeq":1,"baselineSeq":1,"counts":{"added":5,"bytes":4,"changed":6,"deleted":8,"directories":2,"files":1,"metadata":7,"newBytes":10,"others":3,"problems":12,"storedBytes":11,"unchanged":9},"epoch":{"counter":5,"generation":1},"kind":"commit","label":"20261123T101500Z-F_20261124T020000Z-D","openedAt":"2026-11-24T01:59:59.000Z","predecessor":{"sourceSeq":1},"readFrom":"2026-11-24T02:00:00.000Z","readTo":"2026-11-24T02:00:01.000Z","runs":[{"fromSeq":0,"parts":[{"frameLength":100,"frameOffset":0,"in":"pack","pack":"efefefefefefefefefefefefefefefefefefefefefefefefefefefefefefefef"}],"records":3,"toSeq":1},
+      {"fromSeq":1,"parts":[{"in":"journal","number":1,"section":1,"writer":"w1"}],"records":1,"toSeq":2}],"sealed":0,"source":"s1","sourceSeq":2,"stateDigest":"abababababababababababababababababababababababababababababababab","time":"2026-11-24T02:00:02.000Z"},
+      {"kind":"expiry","reason":"keep-last","source":"s1","sourceSeqs":[1,2]},
+      {"epoch":{"counter":6,"generation":1},"kind":"promotion","source":"s1","sourceSeq":2},
+      {"kind":"pin","pinned":true,"source":"s1","sourceSeq":1},
+      {"kind":"tag","sealed":0,"source":"s1","sourceSeq":1},
+      {"kind":"policy","sealed":0,"source":"s1"},
+      {"domain":"d1","generation":1,"kind":"recipients","recipients":["age1x"]},
+      {"blocks":["1111111111111111111111111111111111111111111111111111111111111111"],"domain":"d1","kind":"damage","packs":["0000000000000000000000000000000000000000000000000000000000000000"]},
+      {"kind":"void"}"
+    `);
+    expect(bytes.subarray(12 + clearBytes, -32).toString('hex')).toMatchInlineSnapshot(
+      `"02000000060000007365616c65640b0000006120736d616c6c2072756e0000"`,
+    );
+    expect(head.chain.toString('hex')).toMatchInlineSnapshot(
+      `"a6e6949dc87cd48676b75a13230a96788705f23c0697abcb85b8be7b7725d17f"`,
+    );
+    expect(bytes.subarray(-32)).toEqual(head.chain);
+  });
+
   it('gives back every kind of record, the sections, and fields that only a later version knows', async () => {
     const writer = writerOf(store);
     const later: JournalRecord = Object.assign(pin(1), { colour: 'blue', nested: { a: [1, null] } });
