@@ -1,7 +1,8 @@
 import { Decrypter } from 'age-encryption';
 import { expect, test } from 'vitest';
 import { blake3 } from '../model/digests.ts';
-import { BlockKind, type SealedFrame } from './intake.ts';
+import { encodeFrameBlocks } from './frame-blocks.ts';
+import { BlockKind, type FrameBlock, type SealedFrame } from './intake.ts';
 import { generateIdentity, newDataKey, recipientOf, wrapDomain } from './keys.ts';
 import { PackBuilder, packName } from './pack.ts';
 
@@ -14,11 +15,12 @@ const block = (byte: number, kind: BlockKind, length: number, children = Buffer.
   kind,
   children,
 });
-const frame = (bytes: string, ...blocks: SealedFrame['blocks']): SealedFrame => ({
+const frame = (bytes: string, ...blocks: readonly FrameBlock[]): SealedFrame => ({
   bytes: Buffer.from(bytes),
+  checksum: blake3(Buffer.from(bytes)).subarray(0, 16),
   plainLength: 10,
   keyId: KEY_ID,
-  blocks,
+  index: encodeFrameBlocks(blocks),
 });
 
 test('golden bytes of a pack', () => {

@@ -187,7 +187,7 @@ function decodeXattrs(input: ByteReader): Xattr[] {
 }
 
 /**
- * Appends the canonical bytes of a state (docs/formats.md, "State"): little-endian, one encoding per value, since
+ * Appends the canonical bytes of a state (docs/2-formats-blocks.md, "State of an entry"): little-endian, one encoding per value, since
  * entry hashes are taken over them.
  */
 export function encodeState(state: EntryState, out: ByteWriter): void {

@@ -55,7 +55,7 @@ export interface OpenedBackup {
   readonly baseDigest: Buffer;
 }
 
-/** A frame or an inline piece of a journal object that holds a part of a run; see docs/formats.md, "Runs". */
+/** A frame or an inline piece of a journal object that holds a part of a run; see docs/3-formats-store.md, "Journal". */
 export interface RunRef {
   /** The run holds the newest version of each path with fromSeq < seq <= toSeq. */
   readonly fromSeq: number;

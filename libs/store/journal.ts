@@ -1,4 +1,4 @@
-/** The journal: chained objects that hold every durable decision (docs/formats.md, "Journal"). */
+/** The journal: chained objects that hold every durable decision (docs/3-formats-store.md, "Journal"). */
 export type { ChainHead, JournalContent, JournalObject } from './journal-object.ts';
 export { listWriters, readJournal, readJournalObject } from './journal-reader.ts';
 export type { JournalRecord, JournalRecordOf } from './journal-records.ts';

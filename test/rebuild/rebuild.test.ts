@@ -17,8 +17,8 @@ const said = (home: string) => ({
 });
 
 /** Every backup that is left, exactly. */
-function expectRestores(home: string): void {
-  for (const round of [0, 1, 3]) {
+function expectRestores(home: string, rounds = [0, 1, 3]): void {
+  for (const round of rounds) {
     const target = rig.path(`${home}-${round}`);
     rig.done(home, 'restore', labels[round]!, '--to', target);
     expectSame(rig.path(`copy${round}`), target);
@@ -79,7 +79,7 @@ test('the registry that owned the store before can write no more, until it takes
     expect(rig.tidemark('home', args)).toMatchObject({ status: 10, last: { code: 'TM1207' } });
   const { last } = rig.done('home', 'registry', 'rebuild', '--take-over');
   expect(last).toMatchObject({ backups: 5, findings: 0, generation: 3 });
-  expectRestores('home');
+  expectRestores('home', [1]);
   expect(rig.done('home', 'backup', source).last).toMatchObject({
     kind: 'differential',
     added: 0,
@@ -118,7 +118,7 @@ test('a rebuild that SIGKILL ends anywhere is run again', { timeout: 180_000 }, 
   expect(killed).toBeGreaterThan(2);
   rig.done('killed', 'registry', 'rebuild', '--take-over');
   expect(said('killed').backups).toEqual(backups);
-  expectRestores('killed');
+  expectRestores('killed', [3]);
 });
 
 test('data of another Postgres, or what is left of it, is set aside and rebuilt', {
