@@ -1,6 +1,8 @@
 import { realpathSync } from 'node:fs';
 import type { BackupInfo } from '../model/backup.ts';
 import { TmError } from '../model/errors.ts';
+import { isPrefixOf } from '../model/label.ts';
+import { parseTime, TIME_FORMS } from '../model/parse-time.ts';
 import type { SourceRow } from '../registry/port.ts';
 import type { Engine } from './engine.ts';
 
@@ -10,7 +12,7 @@ export interface FoundBackup {
 }
 
 /** The source of a folder, given as DIR or AGENT:DIR. */
-async function findSource(engine: Engine, name: string): Promise<SourceRow> {
+export async function findSource(engine: Engine, name: string): Promise<SourceRow> {
   const sources = await engine.registry.backups.sources();
   const real = (path: string): Buffer => {
     try {
@@ -27,7 +29,7 @@ async function findSource(engine: Engine, name: string): Promise<SourceRow> {
   return found;
 }
 
-/** Committed backups, oldest first: of one source, or of all. */
+/** Committed backups, oldest first (within a source by seq): of one source, or of all. */
 export async function committed(engine: Engine, source: string | undefined): Promise<FoundBackup[]> {
   const only = source === undefined ? undefined : await findSource(engine, source);
   const sources = new Map((await engine.registry.backups.sources()).map((one) => [one.id, one]));
@@ -35,7 +37,7 @@ export async function committed(engine: Engine, source: string | undefined): Pro
   return backups.map((backup) => ({ backup, source: sources.get(backup.sourceId)! }));
 }
 
-/** `latest`, `baseline`, a label, or its unique prefix; `--at` gives the newest backup committed until then. */
+/** `latest`, `baseline`, a label, or its unique prefix; what `latest` means goes by source seq. */
 export async function findBackup(
   engine: Engine,
   label: string,
@@ -45,20 +47,20 @@ export async function findBackup(
   if (label === 'latest' || label === 'baseline') return newest(all, label);
   const exact = all.filter((one) => one.backup.label === label);
   if (exact.length === 1) return exact[0]!;
-  const matches = exact.length > 0 ? exact : all.filter((one) => one.backup.label.startsWith(label));
+  const matches = exact.length > 0 ? exact : all.filter((one) => isPrefixOf(label, one.backup.label));
   if (matches.length === 1) return matches[0]!;
   if (matches.length === 0) throw new TmError('TM1701', label);
   throw ambiguous(label, matches);
 }
 
+/** The newest backup that was committed until then, by the registry's clock. */
 export async function findBackupAt(
   engine: Engine,
   time: string,
   source: string | undefined,
 ): Promise<FoundBackup> {
-  const at = new Date(time);
-  if (Number.isNaN(at.getTime()))
-    throw new TmError('TM1002', `--at ${time}: a time such as 2026-11-24T10:15:00Z is expected`);
+  const at = parseTime(time);
+  if (!at) throw new TmError('TM1002', `--at ${time}: expected is ${TIME_FORMS}`);
   const until = (await committed(engine, source)).filter(
     (one) => one.backup.committedAt && one.backup.committedAt <= at,
   );

@@ -19,3 +19,10 @@ export function freeLabel(label: string, taken: (label: string) => boolean): str
   while (taken(`${label}.${n}`)) n++;
   return `${label}.${n}`;
 }
+
+const WHOLE = /Z-[FD](\.\d+)?$/;
+
+/** A text that is a whole label is no prefix of others: who names an expired backup must not get `….2` instead. */
+export function isPrefixOf(text: string, label: string): boolean {
+  return label.startsWith(text) && (!WHOLE.test(text) || label === text);
+}
