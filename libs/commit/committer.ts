@@ -100,14 +100,14 @@ export class Committer {
     { runs, run, counts, baseDigest, tags }: Made,
     journal: JournalWriter,
   ): Promise<void> {
-    const { registry, writer, now } = this.#deps;
+    const { registry, writer } = this.#deps;
     const place = { writer, number: journal.next() };
     await registry.backups.committing(backup.id, backup.epoch, place);
     const sections = [...(run.inline ? [run.inline.bytes] : []), ...tags];
     const record = this.#record(backup, source, seal, {
       counts,
       runs: [...runs, runRef(run, place)],
-      committedAt: now(),
+      committedAt: await registry.now(),
       baseDigest,
       lastSection: sections.length - 1,
     });

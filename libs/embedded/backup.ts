@@ -44,8 +44,8 @@ export async function backup(engine: Engine, request: BackupRequest): Promise<Ba
   }
   const { registry } = engine;
   await settleSource(engine, source.id);
-  const opened = await registry.journal.withStoreLock('shared', () =>
-    registry.backups.open({ sourceId: source.id, kind, tags: request.tags }, new Date()),
+  const opened = await registry.journal.withStoreLock('shared', async () =>
+    registry.backups.open({ sourceId: source.id, kind, tags: request.tags }, await registry.now()),
   );
   let scan: OpenScan | undefined;
   try {

@@ -38,6 +38,7 @@ async function takeInPack(
     const index = await readPackIndex((offset, length) => store.read(name, { offset, length }), size);
     if (index.domainId !== domainId) return false;
     const blocks = index.frames.flatMap((frame): BlockRow[] => locate(id, frame));
+    await registry.blocks.beginPack(domainId, { id, size });
     await registry.blocks.finishPack(domainId, { id, size, keys: index.keys.map((key) => key.id) }, blocks);
     return true;
   } catch (error) {

@@ -155,6 +155,26 @@ export interface BlockRow extends BlockLocation {
   readonly children: Buffer;
 }
 
+/** A path found, and the newest kept backup that holds it. */
+export interface FoundPath extends EntryKey {
+  readonly seq: number;
+}
+
+/** A frame of a pack, by where it begins. */
+export interface LiveFrame {
+  readonly pack: Buffer;
+  readonly frameOffset: number;
+}
+
+export interface PackUse {
+  /** Finished or condemned packs in which nothing live lies. */
+  readonly dead: readonly { readonly id: Buffer; readonly size: number }[];
+  /** Stored bytes of frames without anything live, in packs that hold live ones too. */
+  readonly idleBytes: number;
+  /** A live block that no row knows of: damage. */
+  readonly unknown: Buffer | undefined;
+}
+
 /** Slots, backups and their states (1-architecture, "States" and "One slot per source"). */
 export interface BackupsTable {
   /** The source's row, made when new with the given uid and key. */
@@ -187,7 +207,7 @@ export interface BackupsTable {
   abandoned(): Promise<(BackupInfo & { journal: JournalPlace | undefined })[]>;
   /** The journal object that a backup named when it was committing; undefined before. */
   placeOf(backupId: string): Promise<JournalPlace | undefined>;
-  /** Committed ones (and with `all` every one), oldest first. */
+  /** Committed ones (and with `all` every one), oldest first; within a source by seq. */
   list(filter: { sourceId?: number; all?: boolean }): Promise<BackupInfo[]>;
   get(backupId: string): Promise<BackupInfo | undefined>;
   runsOf(sourceId: number, seq: number): Promise<RunRef[]>;
@@ -196,7 +216,16 @@ export interface BackupsTable {
   withSlot<T>(sourceId: number, work: () => Promise<T>): Promise<T>;
   setTags(backupId: string, tags: Readonly<Record<string, string>>, journal: JournalHead): Promise<void>;
   setPinned(backupId: string, pinned: boolean, journal: JournalHead): Promise<void>;
-  /** committed → expired, with the event; rows of entries go by `EntriesTable.dropUnseen`. */
+  /** Ended neither way yet, whoever holds them. */
+  active(): Promise<BackupInfo[]>;
+  /**
+   * Runs what decides on a source's backups (pin, tag, expiry) one after the other, over all processes; waits its turn.
+   */
+  deciding<T>(sourceId: number, work: () => Promise<T>): Promise<T>;
+  /**
+   * committed → expired, with the event; rows of entries go by `EntriesTable.dropUnseen`. What is pinned, head or
+   * baseline of its source, needed by a backup under way or by a differential that stays, stays too.
+   */
   expire(
     backupIds: readonly string[],
     journal: JournalHead,
@@ -239,8 +268,15 @@ export interface EntriesTable {
   ): AsyncIterable<{ key: EntryKey; before: EntryVersion | undefined; after: EntryVersion | undefined }[]>;
   /** Newest version of each path with fromSeq < seq <= toSeq, tombstones included, in order: the records of a run. */
   versions(sourceId: number, fromSeq: number, toSeq: number): AsyncIterable<EntryVersion[]>;
-  /** Current-first search by name (a glob is turned into a LIKE/regex over bytes by the caller's predicate). */
-  scanNames(sourceId: number, seq: number): AsyncIterable<EntryKey[]>;
+  /**
+   * Paths that any of the kept seqs (all committed ones) holds and whose name is LIKE the pattern (% and _ over bytes,
+   * \ escapes), each with the newest of those seqs; in order. Consume at once, as with `list`.
+   */
+  find(
+    sourceId: number,
+    keptSeqs: readonly number[],
+    namePattern: Buffer,
+  ): AsyncIterable<readonly FoundPath[]>;
   /** Rebuild and roll-forward only: rows without a backup being open. */
   insert(
     sourceId: number,
@@ -249,9 +285,12 @@ export interface EntriesTable {
   ): Promise<void>;
   /** Rebuild and roll-forward only: removes what `insert` wrote under a seq. */
   remove(sourceId: number, seq: number): Promise<void>;
-  /** Deletes versions that none of the kept seqs sees; batches of short transactions. Gives how many went. */
-  dropUnseen(sourceId: number, keptSeqs: readonly number[]): Promise<number>;
-  /** States of all versions of all sources in a domain, for marking live blocks; any order. */
+  /**
+   * Deletes versions that no committed backup and no base of a backup under way sees, and tombstones that hide nothing
+   * any more; short transactions. Gives how many rows went. Repeated after a crash it goes on.
+   */
+  dropUnseen(sourceId: number): Promise<number>;
+  /** States of all versions of all sources in a domain, for marking live blocks; any order, short transactions. */
   allStates(domain: string): AsyncIterable<Buffer[]>;
 }
 
@@ -263,7 +302,10 @@ export interface BlocksTable {
   locate(domain: string, ids: readonly Buffer[]): Promise<(BlockRow | undefined)[]>;
   /** A row (writing) before the object is put. */
   beginPack(domain: string, pack: { id: Buffer; size: number }): Promise<void>;
-  /** writing → ready with its blocks, one transaction. A block that has a location keeps it. Idempotent. */
+  /**
+   * writing → ready with its blocks, one transaction. A block that has a location keeps it, unless it is damaged or
+   * condemned. Idempotent. Throws TM1502 where the pack was not begun, or was condemned meanwhile.
+   */
   finishPack(
     domain: string,
     pack: { id: Buffer; size: number; keys: readonly Buffer[] },
@@ -274,14 +316,22 @@ export interface BlocksTable {
   ): AsyncIterable<{ id: Buffer; size: number; state: 'writing' | 'ready' | 'condemned' }[]>;
   /** Blocks of one pack by their first location, by frame and offset. */
   blocksOf(domain: string, pack: Buffer): Promise<BlockRow[]>;
-  /** Live block ids are put in a temporary table batch by batch; gives packs in which no live block lies. */
+  /**
+   * What is left over when the live blocks, with all children of recipe blocks, and the live runs' frames are marked.
+   * Meaningful only while no backup is under way.
+   */
   unreferencedPacks(
     domain: string,
     live: AsyncIterable<readonly Buffer[]>,
-    livePacks: readonly Buffer[],
-  ): Promise<{ id: Buffer; size: number; blocks: number }[]>;
+    runs: readonly LiveFrame[],
+  ): Promise<PackUse>;
+  /** Packs that were begun and not finished. */
+  unfinishedPacks(domain: string): Promise<Buffer[]>;
+  /** Those of the ids that no domain has a row of. */
+  unknownPacks(ids: readonly Buffer[]): Promise<Buffer[]>;
+  /** Durable before the first object goes: from now on the packs' blocks count as missing, and `finishPack` refuses them. */
   condemn(domain: string, packs: readonly Buffer[]): Promise<void>;
-  /** Removes rows of a pack whose object is gone. */
+  /** Removes the rows of a condemned pack, whose object is gone; blocks that were put anew meanwhile stay. Idempotent. */
   forgetPack(domain: string, pack: Buffer): Promise<void>;
   /** Marks blocks damaged: they count as missing and are put anew by the next backup that has them. */
   markDamaged(domain: string, ids: readonly Buffer[]): Promise<void>;
@@ -310,7 +360,10 @@ export interface JournalTable {
   setHead(head: JournalHead): Promise<void>;
   /** Runs `work` while holding the lock under which a writer's journal numbers are allotted. */
   withWriter<T>(writer: string, work: () => Promise<T>): Promise<T>;
-  /** The store's advisory lock: shared for opening and committing, exclusive for condemning and collecting. */
+  /**
+   * The store's advisory lock: shared for opening and committing (briefly) and for reading packs (throughout),
+   * exclusive for deciding to delete. Shared waits; exclusive throws TM1501 at once while anybody has it.
+   */
   withStoreLock<T>(mode: 'shared' | 'exclusive', work: () => Promise<T>): Promise<T>;
 }
 
@@ -321,6 +374,8 @@ export interface Registry {
   readonly blocks: BlocksTable;
   readonly outbox: OutboxTable;
   readonly journal: JournalTable;
+  /** The registry's clock, by which backups are dated. */
+  now(): Promise<Date>;
   /** True when no source, backup or block is known. */
   isEmpty(): Promise<boolean>;
   /** Removes everything (rebuild over an old registry). */

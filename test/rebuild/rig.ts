@@ -154,6 +154,5 @@ export async function expire(engine: Engine, source: string, seqs: readonly numb
     .map((one) => one.id);
   expect(ids).toHaveLength(seqs.length);
   await engine.decide([record], [], (head) => backups.expire(ids, head, [], new Date()));
-  const kept = (await backups.list({ sourceId: row.id })).map((one) => one.seq);
-  await entries.dropUnseen(row.id, kept);
+  await entries.dropUnseen(row.id);
 }

@@ -1,35 +1,39 @@
-import { committed } from '../../../libs/embedded/find-backup.ts';
+import { committed, type FoundBackup } from '../../../libs/embedded/find-backup.ts';
 import { bytesToDisplay, joinPath, pathToDisplay, pathToJson } from '../../../libs/model/tree-path.ts';
 import { type Context, withEngine } from '../context.ts';
+import { findPattern } from '../find-pattern.ts';
+import { rootToJson } from '../output.ts';
 
-/** A shell pattern of * and ? over names' bytes, as a regular expression over latin1 text. */
-function matcher(pattern: string): (name: Buffer) => boolean {
-  const source = [...Buffer.from(pattern).toString('latin1')]
-    .map((c) => (c === '*' ? '[^]*' : c === '?' ? '[^]' : c.replace(/[\\^$.|+()[\]{}]/g, '\\$&')))
-    .join('');
-  const regex = new RegExp(`^${source}$`);
-  return (name) => regex.test(name.toString('latin1'));
-}
-
-/** Finds names in the newest backup of each source. */
+/** Finds paths in all backups; each once, with the newest backup of its source that holds it. */
 export async function find(context: Context, [pattern]: string[]): Promise<number> {
-  const matches = matcher(pattern!);
+  const { nameLike, matches } = findPattern(pattern!);
   return withEngine(context, false, async (engine) => {
-    const newest = new Map(
-      (await committed(engine, context.settings.source)).map((one) => [one.source.id, one]),
-    );
-    for (const { backup, source } of newest.values()) {
-      for await (const page of engine.registry.entries.scanNames(source.id, backup.seq)) {
-        for (const { dir, name } of page) {
-          if (!matches(name)) continue;
+    const all = await committed(engine, context.settings.source);
+    for (const backups of Map.groupBy(all, ({ source }) => source.id).values()) {
+      const bySeq = new Map(backups.map((one) => [one.backup.seq, one]));
+      const newest = Math.max(...bySeq.keys());
+      const { id } = backups[0]!.source;
+      for await (const page of engine.registry.entries.find(id, [...bySeq.keys()], nameLike)) {
+        for (const { dir, name, seq } of page) {
           const path = joinPath(dir, name);
-          context.output.line(
-            { type: 'found', label: backup.label, path: pathToJson(path) },
-            () => `${backup.label}  ${bytesToDisplay(source.root)}  ${pathToDisplay(path)}`,
-          );
+          if (matches(path)) print(context, bySeq.get(seq)!, path, seq < newest);
         }
       }
     }
     return 0;
   });
+}
+
+function print({ output }: Context, { backup, source }: FoundBackup, path: Buffer, deleted: boolean): void {
+  output.line(
+    {
+      type: 'found',
+      label: backup.label,
+      path: pathToJson(path),
+      source: rootToJson(source.root),
+      deleted,
+    },
+    () =>
+      `${backup.label}  ${bytesToDisplay(source.root)}  ${pathToDisplay(path)}${deleted ? '  (deleted since)' : ''}`,
+  );
 }

@@ -7,6 +7,9 @@ import type { CommitRequest, JournalPlace, SourceRow } from '../port.ts';
 // biome-ignore lint/suspicious/noExplicitAny: rows are what the query names
 type Row = any;
 
+/** States of a backup that has not ended, as a list in SQL. */
+export const ACTIVE = `('open', 'sealed', 'committing')`;
+
 export const backupOf = (row: Row): BackupInfo => ({
   id: row.id,
   sourceId: row.source,

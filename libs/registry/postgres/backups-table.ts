@@ -16,6 +16,7 @@ import type {
   SourceRow,
 } from '../port.ts';
 import {
+  ACTIVE,
   addEvents,
   backupOf,
   lockOpen,
@@ -26,11 +27,12 @@ import {
   sourceOf,
 } from './backup-rows.ts';
 import type { Database } from './database.ts';
+import { expireBackups } from './expiry.ts';
 import type { SlotLocks } from './slot-locks.ts';
 
 /** Numbers that a source's events may take under one owner generation. */
 const EVENTS_A_GENERATION = 2 ** 32;
-const ACTIVE = `('open', 'sealed', 'committing')`;
+const DECISION_CLASS = 0x746d0005;
 
 export class PostgresBackups implements BackupsTable {
   readonly #db: Database;
@@ -206,7 +208,7 @@ export class PostgresBackups implements BackupsTable {
   }
 
   async fail(backupId: string, code: string, events: CommitRequest['events']): Promise<void> {
-    await this.#end(backupId, code, events, new Date());
+    await this.#end(backupId, code, events, await this.#db.now());
   }
 
   async #end(backupId: string, code: string, events: CommitRequest['events'], now: Date): Promise<void> {
@@ -247,9 +249,17 @@ export class PostgresBackups implements BackupsTable {
 
   async list({ sourceId, all }: { sourceId?: number; all?: boolean }): Promise<BackupInfo[]> {
     const { rows } = await this.#db.query(
-      `select * from backups where ($1::int is null or source = $1) and ($2 or state = 'committed') order by opened_at, source, seq`,
+      // By time, but within a source by seq, also where the clock was set back.
+      `select * from (select *, max(opened_at) over (partition by source order by seq) as reached from backups
+         where ($1::int is null or source = $1) and ($2 or state = 'committed')) as one
+       order by reached, source, seq`,
       [sourceId ?? null, all === true],
     );
+    return rows.map(backupOf);
+  }
+
+  async active(): Promise<BackupInfo[]> {
+    const { rows } = await this.#db.query(`select * from backups where state in ${ACTIVE} order by source`);
     return rows.map(backupOf);
   }
 
@@ -283,6 +293,12 @@ export class PostgresBackups implements BackupsTable {
     }
   }
 
+  async deciding<T>(sourceId: number, work: () => Promise<T>): Promise<T> {
+    const values = [DECISION_CLASS, sourceId];
+    const lock = { take: 'pg_advisory_lock($1, $2)', free: 'pg_advisory_unlock($1, $2)', values };
+    return this.#db.locked(lock, work);
+  }
+
   async setTags(
     backupId: string,
     tags: Readonly<Record<string, string>>,
@@ -301,23 +317,13 @@ export class PostgresBackups implements BackupsTable {
     });
   }
 
-  async expire(
+  expire(
     backupIds: readonly string[],
     journal: JournalHead,
     events: CommitRequest['events'],
     now: Date,
   ): Promise<void> {
-    await this.#db.transaction(async (client) => {
-      const { rows } = await client.query(
-        `update backups set state = 'expired' where id = any($1::uuid[]) and state = 'committed' returning id, source`,
-        [backupIds],
-      );
-      for (const row of rows) {
-        const own = events.filter((event) => event.data.backupId === row.id);
-        await addEvents(client, row.source, own, now);
-      }
-      await setHead(client, journal);
-    });
+    return expireBackups(this.#db, backupIds, journal, events, now);
   }
 
   async restoreSource(source: SourceRow, nextSeq: number): Promise<SourceRow> {

@@ -1,7 +1,8 @@
-import { BlockKind } from '../../blocks/intake.ts';
-import type { BlockRow, BlocksTable } from '../port.ts';
+import { TmError } from '../../model/errors.ts';
+import type { BlockRow, BlocksTable, LiveFrame, PackUse } from '../port.ts';
 import { CopyRows } from './copy-rows.ts';
 import type { Database } from './database.ts';
+import { packUse } from './pack-use.ts';
 
 const IDS_A_QUERY = 1000;
 const BLOCK = 'b.id, p.pack, b.frame_offset, b.frame_length, b.at, b.length, b.kind, b.children';
@@ -82,9 +83,11 @@ export class PostgresBlocks implements BlocksTable {
   ): Promise<void> {
     await this.#db.transaction(async (client) => {
       const { rows } = await client.query(
-        `insert into packs (domain, pack, size, state) values ($1, $2, $3, 'ready') on conflict (pack) do update set state = 'ready' returning id`,
-        [domain, pack.id, pack.size],
+        `update packs set state = 'ready' where domain = $1 and pack = $2 and state in ('writing', 'ready') returning id`,
+        [domain, pack.id],
       );
+      // Collected meanwhile, since its backup was taken for dead: its object may be gone, so it must not be believed in.
+      if (rows.length === 0) throw new TmError('TM1502', `pack ${pack.id.toString('hex')} was collected`);
       const packNo = rows[0].id as number;
       await client.query('create temp table new_blocks (like blocks) on commit drop');
       const copy = new CopyRows(client, 'new_blocks');
@@ -127,35 +130,29 @@ export class PostgresBlocks implements BlocksTable {
     return rows.map(blockOf);
   }
 
-  async unreferencedPacks(
+  unreferencedPacks(
     domain: string,
     live: AsyncIterable<readonly Buffer[]>,
-    livePacks: readonly Buffer[],
-  ): Promise<{ id: Buffer; size: number; blocks: number }[]> {
-    return this.#db.transaction(async (client) => {
-      await client.query('create temp table live (id bytea) on commit drop');
-      for await (const ids of live) await client.query('insert into live select unnest($1::bytea[])', [ids]);
-      await client.query('create index on live (id)');
-      // Recipe blocks keep their children, level by level.
-      for (let added = 1; added > 0; ) {
-        const { rowCount } = await client.query(
-          `insert into live select distinct child from (
-             select substring(b.children from n * 32 + 1 for 32) as child from blocks b
-             join live l on l.id = b.id, generate_series(0, length(b.children) / 32 - 1) n
-             where b.domain = $1 and b.kind = $2) c
-           where not exists (select 1 from live where live.id = c.child)`,
-          [domain, BlockKind.recipe],
-        );
-        added = rowCount ?? 0;
-      }
-      const { rows } = await client.query(
-        `select p.pack as id, p.size, (select count(*)::int from blocks b where b.pack = p.id) as blocks from packs p
-         where p.domain = $1 and p.state = 'ready' and p.pack <> all($2::bytea[])
-           and not exists (select 1 from blocks b join live l on l.id = b.id where b.pack = p.id and b.domain = $1)`,
-        [domain, livePacks],
-      );
-      return rows;
-    });
+    runs: readonly LiveFrame[],
+  ): Promise<PackUse> {
+    return packUse(this.#db, domain, live, runs);
+  }
+
+  async unfinishedPacks(domain: string): Promise<Buffer[]> {
+    const { rows } = await this.#db.query(
+      `select pack from packs where domain = $1 and state = 'writing' order by pack`,
+      [domain],
+    );
+    return rows.map((row) => row.pack as Buffer);
+  }
+
+  async unknownPacks(ids: readonly Buffer[]): Promise<Buffer[]> {
+    const known = new Set<string>();
+    for (const some of slices(ids)) {
+      const { rows } = await this.#db.query('select pack from packs where pack = any($1::bytea[])', [some]);
+      for (const row of rows) known.add((row.pack as Buffer).toString('latin1'));
+    }
+    return ids.filter((id) => !known.has(id.toString('latin1')));
   }
 
   async condemn(domain: string, packs: readonly Buffer[]): Promise<void> {
@@ -167,11 +164,18 @@ export class PostgresBlocks implements BlocksTable {
 
   async forgetPack(domain: string, pack: Buffer): Promise<void> {
     await this.#db.transaction(async (client) => {
-      await client.query(
-        'delete from blocks where pack = (select id from packs where domain = $1 and pack = $2)',
+      const { rows } = await client.query(
+        `select id from packs where domain = $1 and pack = $2 and state = 'condemned' for update`,
         [domain, pack],
       );
-      await client.query('delete from packs where domain = $1 and pack = $2', [domain, pack]);
+      if (rows.length === 0) return;
+      // Locked in the order in which finishPack moves blocks to new packs, so that the two never wait for each other.
+      await client.query(
+        `with old as (select domain, id from blocks where pack = $1 order by domain, id for update)
+         delete from blocks b using old where b.domain = old.domain and b.id = old.id and b.pack = $1`,
+        [rows[0].id],
+      );
+      await client.query('delete from packs where id = $1', [rows[0].id]);
     });
   }
 

@@ -60,6 +60,39 @@ export class Database {
     }
   }
 
+  /** The registry's clock: the one that backups are dated by, whatever the hosts' clocks say. */
+  async now(): Promise<Date> {
+    return (await this.query('select clock_timestamp() as now')).rows[0].now;
+  }
+
+  /** Runs `work` while a session advisory lock is held; TM1501 where it is only tried for and somebody has it. */
+  async locked<T>(
+    lock: { readonly take: string; readonly free: string; readonly values: unknown[] },
+    work: () => Promise<T>,
+  ): Promise<T> {
+    const client = await this.connect();
+    let broken = true;
+    try {
+      const taken = await client.query(`select ${lock.take} as taken`, lock.values).catch((error) => {
+        throw translated(error);
+      });
+      if (taken.rows[0].taken === false) {
+        broken = false;
+        throw new TmError('TM1501', 'a backup, restore or check is using the store');
+      }
+      try {
+        return await work();
+      } finally {
+        broken = await client.query(`select ${lock.free}`, lock.values).then(
+          () => false,
+          () => true,
+        );
+      }
+    } finally {
+      client.release(broken);
+    }
+  }
+
   async transaction<T>(work: (client: PoolClient) => Promise<T>): Promise<T> {
     const client = await this.connect();
     try {

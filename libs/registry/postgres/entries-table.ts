@@ -8,14 +8,17 @@ import type {
   EntriesTable,
   EntryKey,
   EntryVersion,
+  FoundPath,
   PieceTotals,
   ProblemRow,
 } from '../port.ts';
 import { lockOpen } from './backup-rows.ts';
 import { CopyRows } from './copy-rows.ts';
 import type { Database } from './database.ts';
+import { dropUnseen } from './expiry.ts';
 
 const EMPTY = Buffer.alloc(0);
+const STATES_A_PAGE = 2000;
 const NO_COUNTS = { added: 0, changed: 0, metadata: 0, deleted: 0, equal: 0, kept: 0 };
 
 interface Row {
@@ -219,8 +222,23 @@ export class PostgresEntries implements EntriesTable {
       yield rows.map(versionOf);
   }
 
-  async *scanNames(sourceId: number, seq: number): AsyncGenerator<EntryKey[]> {
-    for await (const page of this.list(sourceId, seq)) yield page;
+  async *find(
+    sourceId: number,
+    keptSeqs: readonly number[],
+    namePattern: Buffer,
+  ): AsyncGenerator<FoundPath[]> {
+    const kept = [...keptSeqs].sort((a, b) => a - b);
+    const head = kept.at(-1);
+    if (head === undefined) return;
+    // A version is held by the kept seqs from its own up to the path's next version; the last of them counts.
+    const text = `select * from (
+        select distinct on (dir, name) dir_path as dir, name, holder as seq from (
+          select dir, name, dir_path, seq, op, ($2::bigint[])[width_bucket(
+            coalesce(lead(seq) over (partition by dir, name order by seq) - 1, $3::bigint), $2::bigint[])] as holder
+          from entries where source = $1 and seq <= $3 and length(name) > 0 and name like $4::bytea) v
+        where op = 1 and holder >= seq order by dir, name, seq desc) as newest
+      order by dir, name`;
+    for await (const rows of this.#db.pages(text, [sourceId, kept, head, namePattern])) yield rows;
   }
 
   async insert(
@@ -245,24 +263,33 @@ export class PostgresEntries implements EntriesTable {
     });
   }
 
-  async dropUnseen(sourceId: number, keptSeqs: readonly number[]): Promise<number> {
-    const { rowCount } = await this.#db.query(
-      `delete from entries e using (
-         select dir, name, seq, op, lead(seq) over (partition by dir, name order by seq) as next,
-                lag(seq) over (partition by dir, name order by seq) as previous
-         from entries where source = $1) v
-       where e.source = $1 and e.dir = v.dir and e.name = v.name and e.seq = v.seq
-         and not exists (select 1 from unnest($2::bigint[]) k where k >= v.seq and (v.next is null or k < v.next))
-         and (v.next is not null or v.op = 2)`,
-      [sourceId, [...keptSeqs]],
-    );
-    return rowCount ?? 0;
+  dropUnseen(sourceId: number): Promise<number> {
+    return dropUnseen(this.#db, sourceId);
   }
 
   async *allStates(domain: string): AsyncGenerator<Buffer[]> {
-    const text =
-      'select e.state from entries e join sources s on s.id = e.source where s.domain = $1 and e.op = 1';
-    for await (const rows of this.#db.pages(text, [domain])) yield rows.map((row) => row.state as Buffer);
+    const { rows: sources } = await this.#db.query('select id from sources where domain = $1 order by id', [
+      domain,
+    ]);
+    for (const { id } of sources) yield* this.#statesOf(id);
+  }
+
+  /** Page by page, each a query of its own. */
+  async *#statesOf(sourceId: number): AsyncGenerator<Buffer[]> {
+    let after: unknown[] = [EMPTY, EMPTY, 0];
+    for (;;) {
+      const { rows } = await this.#db.prepared(
+        'states',
+        `select dir, name, seq, op, state from entries
+         where source = $1 and (dir, name, seq) > ($2::bytea, $3::bytea, $4::bigint)
+         order by dir, name, seq limit ${STATES_A_PAGE}`,
+        [sourceId, ...after],
+      );
+      yield rows.filter((row) => row.op === RecordOp.present).map((row) => row.state as Buffer);
+      if (rows.length < STATES_A_PAGE) return;
+      const { dir, name, seq } = rows.at(-1);
+      after = [dir, name, seq];
+    }
   }
 }
 

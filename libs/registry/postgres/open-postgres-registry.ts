@@ -70,40 +70,21 @@ class PostgresJournal implements JournalTable {
   }
 
   async withWriter<T>(writer: string, work: () => Promise<T>): Promise<T> {
-    return this.#locked(
-      'pg_advisory_lock($1, hashtext($2))',
-      'pg_advisory_unlock($1, hashtext($2))',
-      [WRITER_CLASS, writer],
-      work,
-    );
+    const values = [WRITER_CLASS, writer];
+    const lock = {
+      take: 'pg_advisory_lock($1, hashtext($2))',
+      free: 'pg_advisory_unlock($1, hashtext($2))',
+      values,
+    };
+    return this.#db.locked(lock, work);
   }
 
   async withStoreLock<T>(mode: 'shared' | 'exclusive', work: () => Promise<T>): Promise<T> {
-    const suffix = mode === 'shared' ? '_shared' : '';
-    return this.#locked(
-      `pg_advisory_lock${suffix}($1)`,
-      `pg_advisory_unlock${suffix}($1)`,
-      [STORE_LOCK],
-      work,
-    );
-  }
-
-  async #locked<T>(lock: string, unlock: string, values: unknown[], work: () => Promise<T>): Promise<T> {
-    const client = await this.#db.connect();
-    let locked = false;
-    try {
-      await client.query(`select ${lock}`, values);
-      locked = true;
-      return await work();
-    } finally {
-      const freed = locked
-        ? client.query(`select ${unlock}`, values)
-        : Promise.reject(new Error('not locked'));
-      await freed.then(
-        () => client.release(),
-        () => client.release(true),
-      );
-    }
+    const [take, free] =
+      mode === 'shared'
+        ? ['pg_advisory_lock_shared($1)', 'pg_advisory_unlock_shared($1)']
+        : ['pg_try_advisory_lock($1)', 'pg_advisory_unlock($1)'];
+    return this.#db.locked({ take, free, values: [STORE_LOCK] }, work);
   }
 }
 
@@ -131,6 +112,7 @@ export async function openPostgresRegistry({
     blocks: new PostgresBlocks(db),
     outbox: new PostgresOutbox(db),
     journal: new PostgresJournal(db),
+    now: () => db.now(),
     async isEmpty() {
       return (
         await db.query(
