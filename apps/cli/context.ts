@@ -22,3 +22,12 @@ export async function withEngine<T>(
     await engine.close();
   }
 }
+
+/**
+ * `withEngine` for reading packs: nothing is decided to be deleted meanwhile; a prune that is deciding is waited for.
+ */
+export function withReading<T>(context: Context, work: (engine: Engine) => Promise<T>): Promise<T> {
+  return withEngine(context, false, (engine) =>
+    engine.registry.journal.withStoreLock('shared', () => work(engine)),
+  );
+}

@@ -1,5 +1,6 @@
 import { Command, CommanderError, Option } from 'commander';
 import { TmError } from '../../libs/model/errors.ts';
+import { TIME_FORMS } from '../../libs/model/parse-time.ts';
 import type { Context } from './context.ts';
 import { type GlobalOptions, settingsOf } from './options.ts';
 import { Output } from './output.ts';
@@ -76,7 +77,7 @@ function build(
       c
         .option('--to <TARGET>', 'the folder that receives it')
         .option('--in-place', 'into the folder that was backed up')
-        .option('--at <TIME>', 'the newest backup at that time')
+        .option('--at <TIME>', `the newest backup at that time: ${TIME_FORMS}`)
         .option('--delete', 'remove what the backup lacks')
         .option('--dry-run', 'say what would happen'),
   );
@@ -93,7 +94,7 @@ function build(
   );
   add(
     'find <PATTERN>',
-    'find names in all backups (* and ?)',
+    'find paths in all backups, deleted ones too (* ? for names; with / for whole paths, ** across /)',
     async () => (await import('./commands/find.ts')).find,
   );
   add(
@@ -106,6 +107,28 @@ function build(
     'check registry, journal and store',
     async () => (await import('./commands/verify.ts')).verify,
     (c) => c.option('--read-data', 'read, decrypt and check every block'),
+  );
+  add(
+    'expire [DIR]',
+    'let backups go that no rule keeps; the rules are united, hours and days are those of the local time zone',
+    async () => (await import('./commands/expire.ts')).expire,
+    (c) =>
+      c
+        .option('--keep-last <N>', 'keep the newest N backups')
+        .option('--keep-hourly <N>', 'keep the newest backup of each of the last N hours that have one')
+        .option('--keep-daily <N>', 'the same for days')
+        .option('--keep-weekly <N>', 'the same for weeks, from Monday')
+        .option('--keep-monthly <N>', 'the same for months')
+        .option('--keep-yearly <N>', 'the same for years')
+        .option('--keep-within <SPAN>', 'keep what is at most 1y6m2w7d12h older than the newest (m: months)')
+        .option('--keep-tag <K=V>', 'keep backups with this tag (again and again)', collect)
+        .option('--dry-run', 'say what would expire, and why the others stay'),
+  );
+  add(
+    'prune',
+    'delete from the store what no backup needs any more',
+    async () => (await import('./commands/prune.ts')).prune,
+    (c) => c.option('--dry-run', 'say what would be freed'),
   );
   add(
     'pin <LABEL>',

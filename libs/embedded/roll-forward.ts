@@ -7,6 +7,7 @@ import { backupOf, isDamage } from '../rebuild/rebuild-registry.ts';
 import { SourceEntries } from '../rebuild/source-entries.ts';
 import { distrustBlocks, distrustPacks, knownPacks, takeInPacks } from '../rebuild/take-in-packs.ts';
 import type { JournalHead, SourceRow } from '../registry/port.ts';
+import { expiredEvents } from '../retain/expired-events.ts';
 import { type JournalObject, listWriters, readJournal } from '../store/journal.ts';
 import { listOwners } from '../store/owner.ts';
 import type { Engine } from './engine.ts';
@@ -74,8 +75,9 @@ async function apply(engine: Engine, object: JournalObject, { record, sealed }: 
     const all = await backups.list({ sourceId: source.id, all: true });
     const idOf = (seq: number) => all.find((one) => one.seq === seq)?.id;
     if (record.kind === 'expiry') {
-      const ids = record.sourceSeqs.map(idOf).filter((id) => id !== undefined);
-      await backups.expire(ids, head, [], object.time);
+      const going = all.filter(({ seq }) => record.sourceSeqs.includes(seq));
+      const ids = going.map(({ id }) => id);
+      await backups.expire(ids, head, expiredEvents(going), object.time);
     } else {
       const id = idOf(record.sourceSeq);
       if (id && record.kind === 'pin') await backups.setPinned(id, record.pinned, head);

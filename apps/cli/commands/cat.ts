@@ -6,10 +6,10 @@ import { baseName, fromSlashes, parentPath } from '../../../libs/model/tree-path
 import { BlockReader } from '../../../libs/restore/block-reader.ts';
 import { StoreSupplier } from '../../../libs/restore/block-supplier.ts';
 import { contentOf } from '../../../libs/restore/content.ts';
-import { type Context, withEngine } from '../context.ts';
+import { type Context, withReading } from '../context.ts';
 
 export async function cat(context: Context, [label, path]: string[]): Promise<number> {
-  return withEngine(context, false, async (engine) => {
+  return withReading(context, async (engine) => {
     const { backup, source } = await findBackup(engine, label!, context.settings.source);
     const wanted = fromSlashes(path!);
     const key = { dir: parentPath(wanted), name: baseName(wanted) };

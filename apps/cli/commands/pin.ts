@@ -1,12 +1,17 @@
 import { findBackup } from '../../../libs/embedded/find-backup.ts';
+import { stillCommitted } from '../../../libs/embedded/still-committed.ts';
 import { type Context, withEngine } from '../context.ts';
 
 export async function pin(context: Context, [label]: string[], options: { off?: boolean }): Promise<number> {
   const pinned = options.off !== true;
   return withEngine(context, false, async (engine) => {
     const { backup, source } = await findBackup(engine, label!, context.settings.source);
-    const record = { kind: 'pin' as const, source: source.uid, sourceSeq: backup.seq, pinned };
-    await engine.decide([record], [], (head) => engine.registry.backups.setPinned(backup.id, pinned, head));
+    const { backups } = engine.registry;
+    await backups.deciding(source.id, async () => {
+      await stillCommitted(engine, backup);
+      const record = { kind: 'pin' as const, source: source.uid, sourceSeq: backup.seq, pinned };
+      await engine.decide([record], [], (head) => backups.setPinned(backup.id, pinned, head));
+    });
     context.output.line(
       { type: 'summary', label: backup.label, pinned },
       () => `${backup.label} is ${pinned ? 'pinned' : 'not pinned'}`,

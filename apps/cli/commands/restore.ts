@@ -5,7 +5,7 @@ import { readingKeys } from '../../../libs/embedded/reading-keys.ts';
 import { TmError } from '../../../libs/model/errors.ts';
 import { fromSlashes, joinPath, pathToDisplay, pathToJson } from '../../../libs/model/tree-path.ts';
 import { restore as runRestore } from '../../../libs/restore/restore.ts';
-import { type Context, withEngine } from '../context.ts';
+import { type Context, withReading } from '../context.ts';
 import { formatBytes } from '../output.ts';
 
 interface Options {
@@ -23,7 +23,7 @@ export async function restore(context: Context, args: string[], options: Options
   const [label, ...paths] = options.at === undefined ? args : ['', ...args];
   if (label === undefined) throw new TmError('TM1001', 'give a LABEL (or `latest`), or --at TIME');
   const started = performance.now();
-  return withEngine(context, false, async (engine) => {
+  return withReading(context, async (engine) => {
     const { backup, source } =
       options.at === undefined
         ? await findBackup(engine, label, settings.source)

@@ -1,7 +1,7 @@
 import { readingKeys } from '../../../libs/embedded/reading-keys.ts';
 import { pathToDisplay, pathToJson } from '../../../libs/model/tree-path.ts';
 import { Verification } from '../../../libs/verify/verify.ts';
-import { type Context, withEngine } from '../context.ts';
+import { type Context, withReading } from '../context.ts';
 import { formatBytes } from '../output.ts';
 
 export async function verify(
@@ -11,7 +11,7 @@ export async function verify(
 ): Promise<number> {
   const { output } = context;
   const readData = options.readData === true;
-  return withEngine(context, false, async (engine) => {
+  return withReading(context, async (engine) => {
     const { registry, store } = engine;
     const keys = readData ? await readingKeys(engine) : undefined;
     const request = {

@@ -1,0 +1,38 @@
+import { publishOutbox } from '../../../libs/embedded/outbox.ts';
+import { recover } from '../../../libs/embedded/recover.ts';
+import { prune as runPrune } from '../../../libs/retain/prune.ts';
+import { type Context, withEngine } from '../context.ts';
+import { formatBytes } from '../output.ts';
+
+export async function prune(
+  context: Context,
+  _args: string[],
+  options: { dryRun?: boolean },
+): Promise<number> {
+  const { output, signal } = context;
+  const dryRun = options.dryRun === true;
+  const started = performance.now();
+  return withEngine(context, false, async (engine) => {
+    const { registry, store, domain } = engine;
+    const result = await runPrune(
+      {
+        domain: domain.id,
+        dryRun,
+        signal,
+        onOrphan: ({ name, size }) =>
+          output.line(
+            { type: 'orphan', object: name, bytes: size },
+            () => `unknown to the registry, left alone: ${name} (${formatBytes(size)})`,
+          ),
+      },
+      { registry, store, recover: () => recover(engine) },
+    );
+    await publishOutbox(engine);
+    const seconds = Number(((performance.now() - started) / 1000).toFixed(3));
+    output.line({ type: 'summary', ...result, dryRun, seconds }, () => {
+      const freed = `${result.packs} packs, ${formatBytes(result.bytes)} ${dryRun ? 'would be freed' : 'freed'}`;
+      return `${freed}; ${formatBytes(result.idleBytes)} in packs that are partly needed`;
+    });
+    return 0;
+  });
+}
