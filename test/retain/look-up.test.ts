@@ -51,18 +51,41 @@ test('restore --at takes local time, and refuses what is none', () => {
     expect(at(time)).toMatchObject({ status: 2, last: { code: 'TM1002' } });
 });
 
+test("backups are dated by the registry's clock, also where the process has a wrong one", () => {
+  const skew = join(rig.base, 'skew.mjs');
+  writeFileSync(
+    skew,
+    `const Real = Date;
+    globalThis.Date = class extends Real {
+      constructor(...args) { if (args.length > 0) super(...args); else super(Real.now() - 1e11); }
+      static now() { return Real.now() - 1e11; }
+    };`,
+  );
+  const from = Date.now();
+  rig.env.NODE_OPTIONS = `--import=${skew}`;
+  const label = rig.ok('backup', rig.source, '--tag', 'skewed=1').last.label!;
+  rig.env.NODE_OPTIONS = '';
+  const made = rig.ok('backups').lines.at(-1)!;
+  expect(made.label).toBe(label);
+  expect(Math.abs(new Date(made.time as string).getTime() - from)).toBeLessThan(60_000);
+  expect(label.split('_').at(-1)!.slice(0, 6)).toBe(
+    new Date(from).toISOString().slice(0, 7).replace('-', ''),
+  );
+  labels.push(label);
+});
+
 test('find searches all backups: each path once, with the newest that holds it', () => {
   const found = (pattern: string) =>
     rig.ok('find', pattern).lines.map(({ path, label, deleted }) => [path, labels.indexOf(label!), deleted]);
   expect(found('*.txt')).toEqual([
-    ['docs/again.txt', 2, false],
+    ['docs/again.txt', 3, false],
     ['docs/new.txt', 1, true],
     ['docs/old.txt', 0, true],
-    ['docs/stays.txt', 2, false],
+    ['docs/stays.txt', 3, false],
   ]);
   expect(found('docs/n*')).toEqual([['docs/new.txt', 1, true]]);
   expect(found('new.tx?')).toEqual([['docs/new.txt', 1, true]]);
-  expect(found('100%_*')).toEqual([['100%_sure', 2, false]]);
+  expect(found('100%_*')).toEqual([['100%_sure', 3, false]]);
   expect(found('100%*sur_')).toEqual([]);
   expect(found('nothing-like-it')).toEqual([]);
   expect(rig.ok('find', 'old.txt').last).toMatchObject({ type: 'found', source: rig.source });
@@ -79,15 +102,16 @@ test('pins and tags survive, show in backups, and are undone', () => {
     [false, tags],
     [true, {}],
     [false, {}],
+    [false, { skewed: '1' }],
   ];
   expect(JSON.stringify(marks().map(([pinned, own]) => [pinned, Object.entries(own as object).sort()]))).toBe(
     JSON.stringify(expected.map(([pinned, own]) => [pinned, Object.entries(own as object).sort()])),
   );
-  rig.ok('expire', '--keep-last', '1');
+  rig.ok('expire', '--keep-last', '2');
   expect(rig.labels()).toEqual(labels); // the full is the baseline of both
   rig.ok('pin', labels[1]!, '--off');
   rig.ok('expire', '--keep-last', '1');
-  expect(rig.labels()).toEqual([labels[0], labels[2]]);
+  expect(rig.labels()).toEqual([labels[0], labels[3]]);
   expect(rig.run('pin', labels[1]!)).toMatchObject({ status: 10, last: { code: 'TM1701' } });
   expect(rig.run('tag', labels[1]!, 'a=1')).toMatchObject({ status: 10, last: { code: 'TM1701' } });
 });

@@ -14,7 +14,9 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
+import { pathToFileURL } from 'node:url';
 import { expect } from 'vitest';
+import { Engine } from '../../libs/embedded/engine.ts';
 import { stopEmbeddedPostgres } from '../../libs/registry/embedded/index.ts';
 
 const MAIN = join(import.meta.dirname, '../../apps/cli/main.ts');
@@ -105,6 +107,24 @@ export class RetainRig {
     });
     const ended = new Promise<number | null>((resolve) => child.once('exit', (code) => resolve(code)));
     return { child, ended };
+  }
+
+  /** Store and registry of the home in this process, for what a command cannot be made to do. */
+  async withEngine<T>(work: (engine: Engine) => Promise<T>): Promise<T> {
+    const engine = await Engine.open({
+      home: this.home,
+      storeUrl: pathToFileURL(join(this.home, 'store')).href,
+      registryUrl: undefined,
+      identityFile: undefined,
+      passphrase: undefined,
+      create: false,
+      onStatus: () => {},
+    });
+    try {
+      return await work(engine);
+    } finally {
+      await engine.close();
+    }
   }
 
   /** Backs up and copies the tree as it is; gives the label. */
