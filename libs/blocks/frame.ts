@@ -116,7 +116,7 @@ export class FrameSealer {
     frame.copy(bytes, 0, 0, end);
     return {
       bytes,
-      checksum: blake3(bytes).subarray(0, FRAME_CHECKSUM_BYTES),
+      checksum: Buffer.from(new Uint8Array(blake3(bytes).subarray(0, FRAME_CHECKSUM_BYTES)).buffer),
       plainLength: plain.length,
       keyId: this.#keyId,
       index: encodeFrameBlocks(blocks),

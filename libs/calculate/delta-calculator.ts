@@ -129,7 +129,6 @@ function segmentOf(
   compared: readonly Compared[],
   again: Map<Compared, boolean>,
 ): DeltaSegment {
-  const writer = new RecordWriter();
   const hashes: Buffer[] = [];
   const flags: number[] = [];
   const added = new DigestSum();
@@ -138,7 +137,6 @@ function segmentOf(
   for (const one of compared) {
     counts[kindOf(one)]++;
     if (!one.differs) continue;
-    writer.record(one.record);
     hashes.push(one.hash);
     flags.push(again.get(one) ? 1 : 0);
     if (one.record.op === RecordOp.kept) continue;
@@ -150,14 +148,22 @@ function segmentOf(
     header: batch.header,
     batchCount: batch.count,
     batchDigest: batch.digest,
-    count: writer.count,
+    count: hashes.length,
     hashes: Buffer.concat(hashes),
     asBaseline: Buffer.from(flags),
     added: added.bytes(),
     removed: removed.bytes(),
     counts,
-    body: writer.finish(),
+    body: bodyOf(batch, compared, hashes.length),
   };
+}
+
+/** The differing records; mostly that is the batch as it came. */
+function bodyOf(batch: ChangeBatch, compared: readonly Compared[], differing: number): Buffer {
+  if (differing === compared.length) return batch.body;
+  const writer = new RecordWriter();
+  for (const { differs, record } of compared) if (differs) writer.record(record);
+  return writer.finish();
 }
 
 function kindOf({ record, base, differs }: Compared): keyof PieceCounts {

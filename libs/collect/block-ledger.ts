@@ -1,14 +1,41 @@
 import { decodeFrameBlocks } from '../blocks/frame-blocks.ts';
 import type { BlockIntake, SealedFrame } from '../blocks/intake.ts';
 
+/** Blocks that one task was told to send. */
+class Sending {
+  readonly #settled = Promise.withResolvers<void>();
+  /** Blocks that are not durable yet. */
+  #left = 0;
+
+  constructor() {
+    this.#settled.promise.catch(() => {});
+  }
+
+  get durable(): Promise<void> {
+    return this.#settled.promise;
+  }
+
+  expect(): void {
+    this.#left++;
+  }
+
+  arrive(): void {
+    if (--this.#left === 0) this.#settled.resolve();
+  }
+
+  fail(error: unknown): void {
+    this.#settled.reject(error);
+  }
+}
+
 /**
  * Keeps which blocks are on their way, so that two tasks that find one block send it once, and knows for each task
  * what has to be durable before its change events may name its blocks (1-architecture, promise 2).
  */
 export class BlockLedger {
   readonly #intake: BlockIntake;
-  /** Id → settles when the block is durable. Entries go as soon as it is. */
-  readonly #onTheWay = new Map<string, PromiseWithResolvers<void>>();
+  /** By block id. Entries go as soon as the block is durable. */
+  readonly #onTheWay = new Map<string, Sending>();
   readonly #waitsFor = new Map<number, Set<Promise<void>>>();
   newBytes = 0;
   storedBytes = 0;
@@ -26,16 +53,17 @@ export class BlockLedger {
   /** Which of the ids the task has to send. */
   async missing(task: number, ids: Buffer): Promise<Uint8Array> {
     const missing = await this.#intake.missing(ids);
+    const mine = new Sending();
     for (let i = 0; i < missing.length; i++) {
       if (!missing[i]) continue;
       const id = ids.toString('latin1', i * 32, i * 32 + 32);
       const other = this.#onTheWay.get(id);
       if (other) {
-        this.#depend(task, other.promise);
+        // An id that the task itself asked for twice is sent once, and its own frames wait for it.
+        if (other !== mine) this.#depend(task, other.durable);
         missing[i] = 0;
       } else {
-        const mine = Promise.withResolvers<void>();
-        mine.promise.catch(() => {});
+        mine.expect();
         this.#onTheWay.set(id, mine);
       }
     }
@@ -53,16 +81,16 @@ export class BlockLedger {
     const { accepted, durable } = this.#intake.put(frames);
     this.#depend(task, durable);
     durable.then(
-      () => this.#settle(ids, (one) => one.resolve()),
-      (error) => this.#settle(ids, (one) => one.reject(error)),
+      () => this.#settle(ids, (sending) => sending.arrive()),
+      (error) => this.#settle(ids, (sending) => sending.fail(error)),
     );
     return accepted;
   }
 
-  #settle(ids: readonly string[], how: (one: PromiseWithResolvers<void>) => void): void {
+  #settle(ids: readonly string[], how: (sending: Sending) => void): void {
     for (const id of ids) {
-      const one = this.#onTheWay.get(id);
-      if (one) how(one);
+      const sending = this.#onTheWay.get(id);
+      if (sending) how(sending);
       this.#onTheWay.delete(id);
     }
   }

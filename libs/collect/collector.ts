@@ -161,15 +161,15 @@ export class Collector {
 
   async #publish(result: TaskResult): Promise<void> {
     const { batch, items } = this.#pending.get(result.id)!;
+    this.#pending.delete(result.id);
     this.#deps.scan.release(batch.id);
-    await this.#ledger.durable(result.id);
     for (let i = 0; i < items.length; i++) await this.#account(items[i]!, i, result);
+    await this.#ledger.durable(result.id);
     for (const { bytes, count } of result.bodies) {
       await this.#publisher.body(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength), count);
     }
     this.#files += items.length;
     this.#bytes += result.bytesRead;
-    this.#pending.delete(result.id);
   }
 
   /** Takes one entry's outcome into the state digest and the new state file. */

@@ -12,6 +12,10 @@ export class EventPublisher {
   readonly #header: Omit<PieceHeader, 'batchNo'>;
   readonly #digests = new DigestSum();
   readonly #own = new RecordWriter();
+  /** Bodies of workers that wait for more to fill a batch. */
+  #bodies: Buffer[] = [];
+  #records = 0;
+  #bytes = 0;
   #batches = 0;
 
   constructor(transport: Transport, header: Omit<PieceHeader, 'batchNo'>) {
@@ -19,7 +23,28 @@ export class EventPublisher {
     this.#header = header;
   }
 
+  /** Records whose blocks are durable; they go out with others, at the latest with the seal. */
   async body(body: Buffer, count: number): Promise<void> {
+    const isOver = this.#records + count > MAX_RECORDS || this.#bytes + body.length > MAX_BYTES;
+    const full = isOver ? this.#take() : undefined;
+    this.#bodies.push(body);
+    this.#records += count;
+    this.#bytes += body.length;
+    if (full) await this.#publish(full.body, full.count);
+  }
+
+  /** Bodies one behind the other are a body. */
+  #take(): { body: Buffer; count: number } | undefined {
+    if (this.#records === 0) return undefined;
+    const body = this.#bodies.length === 1 ? this.#bodies[0]! : Buffer.concat(this.#bodies);
+    const count = this.#records;
+    this.#bodies = [];
+    this.#records = 0;
+    this.#bytes = 0;
+    return { body, count };
+  }
+
+  async #publish(body: Buffer, count: number): Promise<void> {
     const digest = blake3(body);
     this.#digests.add(digest);
     const header = { ...this.#header, batchNo: this.#batches++ };
@@ -40,11 +65,13 @@ export class EventPublisher {
   async #spill(all: boolean): Promise<void> {
     const count = this.#own.count;
     if (count > 0 && (all || count >= MAX_RECORDS || this.#own.bytes >= MAX_BYTES))
-      await this.body(this.#own.finish(), count);
+      await this.#publish(this.#own.finish(), count);
   }
 
   async seal(seal: Pick<Seal, 'stateDigest' | 'totals' | 'readFrom' | 'readTo' | 'rootHint'>): Promise<void> {
     await this.#spill(true);
+    const rest = this.#take();
+    if (rest) await this.#publish(rest.body, rest.count);
     const header = { ...this.#header, batchNo: this.#batches };
     const batches = [this.#batches];
     await this.#transport.publish('change-events', [

@@ -6,6 +6,8 @@ import type { FromWorker, Task, TaskResult, ToWorker, WorkerSetup } from './prot
 const SCRIPT = new URL(import.meta.url.endsWith('.ts') ? './worker.ts' : './worker.js', import.meta.url);
 /** Tasks a worker has at once: two lanes at work and one waiting. */
 const TASKS_EACH = 3;
+/** What a worker makes in passing: enough for several tasks, where the default would be 48 MiB. */
+const YOUNG_MB = 12;
 /** Milliseconds that a worker has to end the one call that it is in. */
 const STUCK_MS = 2000;
 
@@ -49,7 +51,11 @@ export class WorkerPool {
   constructor(setups: readonly WorkerSetup[], events: PoolEvents) {
     this.#events = events;
     this.#workers = setups.map((setup) => {
-      const worker = new Worker(SCRIPT, { workerData: setup, trackUnmanagedFds: false });
+      const worker = new Worker(SCRIPT, {
+        workerData: setup,
+        trackUnmanagedFds: false,
+        resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MB },
+      });
       const ended = new Promise((resolve) => worker.once('exit', resolve));
       const slot = { worker, ended, tasks: 0 };
       worker.on('message', (message: FromWorker) => void this.#handle(slot, message));

@@ -1,6 +1,6 @@
 import type { DeltaMessage, DeltaSegment, Seal } from '../contracts/messages.ts';
 import type { BackupInfo } from '../model/backup.ts';
-import { blockIdsOf, decodeState } from '../model/entry.ts';
+import { blockIdsIn } from '../model/entry.ts';
 import { TmError } from '../model/errors.ts';
 import { RecordOp, readRecords } from '../model/records.ts';
 import type { Registry } from '../registry/port.ts';
@@ -57,7 +57,7 @@ export class DeltaApplier {
     for (const segment of segments) {
       for (const record of readRecords(segment.body)) {
         if (record.op !== RecordOp.present) continue;
-        for (const id of blockIdsOf(decodeState(record.state))) ids.set(id.toString('latin1'), id);
+        for (const id of blockIdsIn(record.state)) ids.set(id.toString('latin1'), id);
       }
     }
     if (ids.size === 0) return;

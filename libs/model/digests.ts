@@ -1,21 +1,31 @@
 import { createRequire } from 'node:module';
 import type { TreePath } from './tree-path.ts';
 
-const { Blake3Hasher, blake3: hash } = createRequire(import.meta.url)(
+const { Blake3Hasher } = createRequire(import.meta.url)(
   '@napi-rs/blake-hash',
 ) as typeof import('@napi-rs/blake-hash');
 
+type Hasher = InstanceType<typeof Blake3Hasher>;
+
+/**
+ * By way of text: a buffer that native code hands out costs three times as much, and memory until some later garbage
+ * collection.
+ */
+const digestOf = (hasher: Hasher): Buffer => Buffer.from(hasher.digest('hex'), 'hex');
+
+const unkeyed = new Blake3Hasher();
+
 /** BLAKE3 of the bytes, unkeyed; 32 bytes. */
 export function blake3(...parts: readonly Uint8Array[]): Buffer {
-  if (parts.length === 1) return hash(parts[0] as Buffer);
-  const hasher = new Blake3Hasher();
-  for (const part of parts) hasher.update(part as Buffer);
-  return hasher.digestBuffer();
+  for (const part of parts) unkeyed.update(part as Buffer);
+  const digest = digestOf(unkeyed);
+  unkeyed.reset();
+  return digest;
 }
 
 /** BLAKE3 with a 32-byte key. One object serves many messages, one at a time: making one costs 20 µs. */
 export class KeyedHasher {
-  readonly #hasher: InstanceType<typeof Blake3Hasher>;
+  readonly #hasher: Hasher;
 
   constructor(key: Buffer) {
     this.#hasher = Blake3Hasher.newKeyed(key);
@@ -28,7 +38,7 @@ export class KeyedHasher {
 
   /** 32 bytes; the object is ready for the next message. */
   finish(): Buffer {
-    const digest = this.#hasher.digestBuffer();
+    const digest = digestOf(this.#hasher);
     this.#hasher.reset();
     return digest;
   }
@@ -119,6 +129,6 @@ export class Blake3Stream {
   }
 
   finish(): Buffer {
-    return this.#hasher.digestBuffer();
+    return digestOf(this.#hasher);
   }
 }

@@ -265,11 +265,7 @@ export function decodeState(bytes: Buffer): EntryState {
 /** Offset of a file's content digest in its state's bytes, without decoding the rest; undefined for other types. */
 export function digestOf(state: Buffer): Buffer | undefined {
   if (state[0] !== EntryType.file) return undefined;
-  const input = new ByteReader(state);
-  input.skip(48);
-  input.skip(input.u8());
-  input.skip(input.u8());
-  input.skip(input.u16());
+  const input = skipToXattrs(state);
   decodeXattrs(input);
   return input.bytes(DIGEST_BYTES);
 }
@@ -294,6 +290,46 @@ export function decodeHints(bytes: Buffer): EntryHints {
     dev: BigInt.asUintN(64, input.i64()),
     ino: BigInt.asUintN(64, input.i64()),
   };
+}
+
+/** Positions in a state's bytes behind what every type has before the extended attributes. */
+function skipToXattrs(state: Buffer): ByteReader {
+  const input = new ByteReader(state);
+  input.skip(48);
+  input.skip(input.u8());
+  input.skip(input.u8());
+  input.skip(input.u16());
+  return input;
+}
+
+/** Ids of the blocks that encoded state bytes name themselves, without decoding the rest; views of the state. */
+export function blockIdsIn(state: Buffer): Buffer[] {
+  const input = skipToXattrs(state);
+  const ids: Buffer[] = [];
+  for (let n = input.u16(); n > 0; n--) {
+    input.skip(input.u8());
+    const external = input.u8() === 1;
+    const length = input.u32();
+    if (external) ids.push(input.bytes(BLOCK_ID_BYTES));
+    else input.skip(length);
+  }
+  if (state[0] === EntryType.file) recipeIds(input, ids);
+  input.end();
+  return ids;
+}
+
+function recipeIds(input: ByteReader, ids: Buffer[]): void {
+  input.skip(DIGEST_BYTES + 1);
+  for (let n = input.u32(); n > 0; n--) {
+    const kind = input.u8();
+    input.skip(kind === ITEM_KIND.recipe ? 12 : 8);
+    if (kind !== ITEM_KIND.zeros) ids.push(input.bytes(BLOCK_ID_BYTES));
+  }
+  if (input.u8() === 0) input.skip(input.u32() * 16);
+  else {
+    input.skip(4);
+    ids.push(input.bytes(BLOCK_ID_BYTES));
+  }
 }
 
 /** Ids of the blocks that a state names itself (not those that its recipe blocks name in turn). */

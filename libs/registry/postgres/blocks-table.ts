@@ -1,3 +1,4 @@
+import type { PoolClient } from 'pg';
 import { TmError } from '../../model/errors.ts';
 import type { BlockRow, BlocksTable, LiveFrame, PackUse } from '../port.ts';
 import { CopyRows } from './copy-rows.ts';
@@ -5,7 +6,19 @@ import type { Database } from './database.ts';
 import { packUse } from './pack-use.ts';
 
 const IDS_A_QUERY = 1000;
+const UNIQUE_VIOLATION = '23505';
 const BLOCK = 'b.id, p.pack, b.frame_offset, b.frame_length, b.at, b.length, b.kind, b.children';
+
+/**
+ * $2: ids behind one another, $3: how many. Gives the numbers (int2send) of those that are there, as one value; ids go
+ * and come in binary, and each is looked up by the primary key.
+ */
+const PRESENT = `
+  select coalesce(string_agg(int2send(n::int2), ''), '') as found
+  from generate_series(0, $3::int - 1) n cross join lateral (
+    select 1 from blocks b join packs p on p.id = b.pack
+    where b.domain = $1 and b.id = substring($2::bytea from n * 32 + 1 for 32) and not b.damaged and p.state = 'ready'
+    limit 1) there`;
 
 interface Row {
   id: Buffer;
@@ -41,19 +54,14 @@ export class PostgresBlocks implements BlocksTable {
   }
 
   async present(domain: string, ids: Buffer): Promise<Uint8Array> {
-    const all: Buffer[] = [];
-    for (let at = 0; at < ids.length; at += 32) all.push(ids.subarray(at, at + 32));
-    const there = new Set<string>();
-    for (const some of slices(all)) {
-      const { rows } = await this.#db.prepared(
-        'present',
-        `select b.id from blocks b join packs p on p.id = b.pack
-         where b.domain = $1 and b.id = any($2::bytea[]) and not b.damaged and p.state = 'ready'`,
-        [domain, some],
-      );
-      for (const row of rows) there.add((row.id as Buffer).toString('latin1'));
+    const present = new Uint8Array(ids.length / 32);
+    for (let first = 0; first < present.length; first += IDS_A_QUERY) {
+      const some = ids.subarray(first * 32, (first + IDS_A_QUERY) * 32);
+      const { rows } = await this.#db.prepared('present', PRESENT, [domain, some, some.length / 32]);
+      const found: Buffer = rows[0].found;
+      for (let i = 0; i < found.length; i += 2) present[first + found.readUInt16BE(i)] = 1;
     }
-    return Uint8Array.from(all, (id) => (there.has(id.toString('latin1')) ? 1 : 0));
+    return present;
   }
 
   async locate(domain: string, ids: readonly Buffer[]): Promise<(BlockRow | undefined)[]> {
@@ -89,27 +97,33 @@ export class PostgresBlocks implements BlocksTable {
       // Collected meanwhile, since its backup was taken for dead: its object may be gone, so it must not be believed in.
       if (rows.length === 0) throw new TmError('TM1502', `pack ${pack.id.toString('hex')} was collected`);
       const packNo = rows[0].id as number;
-      await client.query('create temp table new_blocks (like blocks) on commit drop');
-      const copy = new CopyRows(client, 'new_blocks');
-      for (const block of blocks) {
-        copy
-          .row(10)
-          .text(domain)
-          .bytes(block.id)
-          .int4(packNo)
-          .int4(block.frameOffset)
-          .int4(block.frameLength);
-        copy.int4(block.offset).int4(block.length).int2(block.kind).bool(false).bytes(block.children);
+      await client.query('savepoint copy');
+      try {
+        await copyBlocks(client, 'blocks', domain, packNo, blocks);
+      } catch (error) {
+        if ((error as { code?: string }).code !== UNIQUE_VIOLATION) throw error;
+        await client.query('rollback to savepoint copy');
+        await this.#merge(client, domain, packNo, blocks);
       }
-      await copy.end();
-      // The first location stays, unless it is damaged or in a pack that is going.
-      await client.query(
-        `insert into blocks select distinct on (id) * from new_blocks order by id
-         on conflict (domain, id) do update set pack = excluded.pack, frame_offset = excluded.frame_offset,
-           frame_length = excluded.frame_length, at = excluded.at, damaged = false
-         where blocks.damaged or (select state from packs where packs.id = blocks.pack) <> 'ready'`,
-      );
     });
+  }
+
+  /** Some of the blocks have a location already. */
+  async #merge(
+    client: PoolClient,
+    domain: string,
+    packNo: number,
+    blocks: readonly BlockRow[],
+  ): Promise<void> {
+    await client.query('create temp table new_blocks (like blocks) on commit drop');
+    await copyBlocks(client, 'new_blocks', domain, packNo, blocks);
+    // The first location stays, unless it is damaged or in a pack that is going.
+    await client.query(
+      `insert into blocks select distinct on (id) * from new_blocks order by id
+       on conflict (domain, id) do update set pack = excluded.pack, frame_offset = excluded.frame_offset,
+         frame_length = excluded.frame_length, at = excluded.at, damaged = false
+       where blocks.damaged or (select state from packs where packs.id = blocks.pack) <> 'ready'`,
+    );
   }
 
   async *packs(
@@ -185,4 +199,26 @@ export class PostgresBlocks implements BlocksTable {
       ids,
     ]);
   }
+}
+
+async function copyBlocks(
+  client: PoolClient,
+  table: string,
+  domain: string,
+  packNo: number,
+  blocks: readonly BlockRow[],
+): Promise<void> {
+  const copy = new CopyRows(client, table);
+  const domainText = Buffer.from(domain);
+  for (const block of blocks) {
+    copy
+      .row(10)
+      .bytes(domainText)
+      .bytes(block.id)
+      .int4(packNo)
+      .int4(block.frameOffset)
+      .int4(block.frameLength);
+    copy.int4(block.offset).int4(block.length).int2(block.kind).bool(false).bytes(block.children);
+  }
+  await copy.end();
 }

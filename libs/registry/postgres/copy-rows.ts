@@ -2,7 +2,7 @@ import type { PoolClient } from 'pg';
 import { from } from 'pg-copy-streams';
 
 const SIGNATURE = Buffer.from('PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0', 'latin1');
-const CHUNK_BYTES = 512 * 1024;
+const CHUNK_BYTES = 64 * 1024;
 
 /** Rows in Postgres' binary COPY format (documentation of COPY, "Binary Format"); handed on in chunks. */
 export class CopyRows {

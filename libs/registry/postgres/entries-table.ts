@@ -71,23 +71,8 @@ export class PostgresEntries implements EntriesTable {
   async apply(backup: BackupInfo, segments: readonly AppliedSegment[]): Promise<void> {
     await this.#db.transaction(async (client) => {
       await lockOpen(client, backup.id, backup.epoch);
-      const fresh: AppliedSegment[] = [];
-      for (const segment of segments) {
-        const { rowCount } = await client.query({
-          name: 'piece',
-          text: `insert into pieces (backup, shard, batch_no, digest, added, removed, counts) values ($1, $2, $3, $4, $5, $6, $7) on conflict do nothing`,
-          values: [
-            backup.id,
-            segment.shard,
-            segment.batchNo,
-            segment.batchDigest,
-            segment.added,
-            segment.removed,
-            segment.counts,
-          ],
-        });
-        if (rowCount === 1) fresh.push(segment);
-      }
+      const fresh = await insertPieces(client, backup.id, segments);
+      if (fresh.length === 0) return;
       const rows = new CopyRows(client, 'entries');
       const problems: ProblemRow[] = [];
       for (const segment of fresh) this.#segmentRows(rows, problems, backup, segment);
@@ -304,6 +289,32 @@ function writeRow(
   const digest = op === RecordOp.present ? digestOf(state) : undefined;
   rows.row(11).int4(source).bytes(dirHash).bytes(name).int8(seq).int2(op).bool(asBaseline).bytes(hash);
   rows.bytes(digest).bytes(dir).bytes(state).bytes(hints);
+}
+
+/** Gives those that were not there. */
+async function insertPieces(
+  client: import('pg').PoolClient,
+  backupId: string,
+  segments: readonly AppliedSegment[],
+): Promise<AppliedSegment[]> {
+  const { rows } = await client.query({
+    name: 'pieces',
+    text: `insert into pieces (backup, shard, batch_no, digest, added, removed, counts)
+      select $1, p.* from unnest($2::int[], $3::int[], $4::bytea[], $5::bytea[], $6::bytea[], $7::jsonb[]) as p
+      on conflict do nothing returning shard, batch_no`,
+    values: [
+      backupId,
+      segments.map((one) => one.shard),
+      segments.map((one) => one.batchNo),
+      segments.map((one) => one.batchDigest),
+      segments.map((one) => one.added),
+      segments.map((one) => one.removed),
+      segments.map((one) => JSON.stringify(one.counts)),
+    ],
+  });
+  const isNew = new Set(rows.map((row) => `${row.shard} ${row.batch_no}`));
+  // A piece may come twice in one call: its first one counts.
+  return segments.filter((one) => isNew.delete(`${one.shard} ${one.batchNo}`));
 }
 
 async function insertProblems(
