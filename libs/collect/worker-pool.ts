@@ -6,6 +6,8 @@ import type { FromWorker, Task, TaskResult, ToWorker, WorkerSetup } from './prot
 const SCRIPT = new URL(import.meta.url.endsWith('.ts') ? './worker.ts' : './worker.js', import.meta.url);
 /** Tasks a worker has at once: two lanes at work and one waiting. */
 const TASKS_EACH = 3;
+/** Tasks of every worker at which another one is started. */
+const BUSY_TASKS = 2;
 /** What a worker makes in passing: enough for several tasks, where the default would be 48 MiB. */
 const YOUNG_MB = 12;
 /** Milliseconds that a worker has to end the one call that it is in. */
@@ -44,32 +46,41 @@ async function end({ worker, ended }: Slot): Promise<void> {
 
 /** The worker threads that read, cut, hash, compress and encrypt. */
 export class WorkerPool {
-  readonly #workers: readonly Slot[];
+  /** Those that were started: few changes need one only. */
+  readonly #workers: Slot[] = [];
+  readonly #setups: readonly WorkerSetup[];
   readonly #events: PoolEvents;
   #closing = false;
 
   constructor(setups: readonly WorkerSetup[], events: PoolEvents) {
     this.#events = events;
-    this.#workers = setups.map((setup) => {
-      const worker = new Worker(SCRIPT, {
-        workerData: setup,
-        trackUnmanagedFds: false,
-        resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MB },
-      });
-      const ended = new Promise((resolve) => worker.once('exit', resolve));
-      const slot = { worker, ended, tasks: 0 };
-      worker.on('message', (message: FromWorker) => void this.#handle(slot, message));
-      worker.on('error', (error) => events.failed(error));
-      worker.on('exit', (code) => {
-        if (!this.#closing) events.failed(new TmError('TM1099', `a worker ended with ${code}`));
-      });
-      return slot;
+    this.#setups = setups;
+  }
+
+  #start(setup: WorkerSetup): Slot {
+    const worker = new Worker(SCRIPT, {
+      workerData: setup,
+      trackUnmanagedFds: false,
+      resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MB },
     });
+    const ended = new Promise((resolve) => worker.once('exit', resolve));
+    const slot = { worker, ended, tasks: 0 };
+    worker.on('message', (message: FromWorker) => void this.#handle(slot, message));
+    worker.on('error', (error) => this.#events.failed(error));
+    worker.on('exit', (code) => {
+      if (!this.#closing) this.#events.failed(new TmError('TM1099', `a worker ended with ${code}`));
+    });
+    this.#workers.push(slot);
+    return slot;
   }
 
   /** True while another task may be given. */
   get ready(): boolean {
-    return this.#workers.some((slot) => slot.tasks < TASKS_EACH);
+    return this.#nextSetup !== undefined || this.#workers.some((slot) => slot.tasks < TASKS_EACH);
+  }
+
+  get #nextSetup(): WorkerSetup | undefined {
+    return this.#setups[this.#workers.length];
   }
 
   get idle(): boolean {
@@ -77,7 +88,11 @@ export class WorkerPool {
   }
 
   submit(task: Task): void {
-    const slot = this.#workers.reduce((least, one) => (one.tasks < least.tasks ? one : least));
+    const isBusy = this.#workers.every((one) => one.tasks >= BUSY_TASKS);
+    const setup = isBusy ? this.#nextSetup : undefined;
+    const slot = setup
+      ? this.#start(setup)
+      : this.#workers.reduce((least, one) => (one.tasks < least.tasks ? one : least));
     slot.tasks++;
     this.#post(slot.worker, { type: 'task', task }, [task.items.buffer as ArrayBuffer]);
   }

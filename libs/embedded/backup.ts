@@ -32,7 +32,8 @@ export interface BackupRequest {
   readonly signal: AbortSignal;
 }
 
-const PACK_BYTES = 24 * 1024 * 1024;
+/** Three packs are in memory at most: one that is being filled, two that are being written. */
+const PACK_BYTES = 16 * 1024 * 1024;
 
 /** One backup of one folder: opens the slot, runs the stages over the in-process transport, and ends it one way or the other. */
 export async function backup(engine: Engine, request: BackupRequest): Promise<BackupInfo> {

@@ -2,7 +2,7 @@ import { TmError } from '../model/errors.ts';
 import type { Handler, Topic, Topics, Transport } from './port.ts';
 
 export interface InProcessOptions {
-  /** Messages a topic holds before `publish` waits. */
+  /** Messages a topic holds before `publish` waits, those at the handler included; one is 512 KiB at most. */
   readonly capacity?: number;
   /** Messages handed to a handler at once. */
   readonly batch?: number;
@@ -91,8 +91,8 @@ export class InProcessTransport implements Transport {
 
   constructor(options: InProcessOptions) {
     const full = {
-      capacity: 16,
-      batch: 8,
+      capacity: 8,
+      batch: 4,
       tries: 5,
       backoff: (attempt: number) => new Promise<void>((resolve) => setTimeout(resolve, 50 * 2 ** attempt)),
       ...options,

@@ -201,6 +201,7 @@ export class PostgresBlocks implements BlocksTable {
   }
 }
 
+/** In the order of ids, so that two transactions with the same blocks wait for each other in one direction only. */
 async function copyBlocks(
   client: PoolClient,
   table: string,
@@ -210,7 +211,7 @@ async function copyBlocks(
 ): Promise<void> {
   const copy = new CopyRows(client, table);
   const domainText = Buffer.from(domain);
-  for (const block of blocks) {
+  for (const block of blocks.toSorted((a, b) => Buffer.compare(a.id, b.id))) {
     copy
       .row(10)
       .bytes(domainText)

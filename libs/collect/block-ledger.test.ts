@@ -1,0 +1,81 @@
+import { randomBytes } from 'node:crypto';
+import { expect, test } from 'vitest';
+import { encodeFrameBlocks } from '../blocks/frame-blocks.ts';
+import { type BlockIntake, BlockKind, type SealedFrame } from '../blocks/intake.ts';
+import { BlockLedger } from './block-ledger.ts';
+
+const NONE = Buffer.alloc(0);
+
+function frameOf(...ids: Buffer[]): SealedFrame {
+  const blocks = ids.map((id) => ({ id, length: 10, kind: BlockKind.data, children: NONE }));
+  return {
+    bytes: Buffer.alloc(20),
+    checksum: NONE,
+    plainLength: 10 * ids.length,
+    keyId: NONE,
+    index: encodeFrameBlocks(blocks),
+  };
+}
+
+function rig() {
+  const puts: PromiseWithResolvers<void>[] = [];
+  const intake: BlockIntake = {
+    missing: async (ids) => new Uint8Array(ids.length / 32).fill(1),
+    put: () => {
+      const durable = Promise.withResolvers<void>();
+      puts.push(durable);
+      return { accepted: Promise.resolve(), durable: durable.promise };
+    },
+    flush: async () => {},
+  };
+  return { ledger: new BlockLedger(intake), puts };
+}
+
+const isDone = (promise: Promise<void>): Promise<boolean> =>
+  Promise.race([
+    promise.then(() => true),
+    new Promise<boolean>((resolve) => setImmediate(() => resolve(false))),
+  ]);
+
+test('a block that another task is sending is not sent twice, and waited for by both', async () => {
+  const { ledger, puts } = rig();
+  const [a, b] = [randomBytes(32), randomBytes(32)];
+  expect([...(await ledger.missing(1, Buffer.concat([a, a])))]).toEqual([1, 0]);
+  expect([...(await ledger.missing(2, Buffer.concat([a, b])))]).toEqual([0, 1]);
+  await ledger.frames(1, [frameOf(a)]);
+  await ledger.frames(2, [frameOf(b)]);
+  const [one, two] = [ledger.durable(1), ledger.durable(2)];
+  puts[1]!.resolve();
+  expect([await isDone(one), await isDone(two)]).toEqual([false, false]);
+  puts[0]!.resolve();
+  await Promise.all([one, two]);
+});
+
+test('who waits for some blocks of a task waits until all that were asked for at once are durable', async () => {
+  const { ledger, puts } = rig();
+  const [a, b] = [randomBytes(32), randomBytes(32)];
+  await ledger.missing(1, Buffer.concat([a, b]));
+  expect([...(await ledger.missing(2, b))]).toEqual([0]);
+  await ledger.frames(1, [frameOf(a)]);
+  await ledger.frames(1, [frameOf(b)]);
+  const two = ledger.durable(2);
+  puts[0]!.resolve();
+  expect(await isDone(two)).toBe(false);
+  puts[1]!.resolve();
+  await two;
+});
+
+test('a pack that fails fails all tasks that name its blocks', async () => {
+  const { ledger, puts } = rig();
+  const a = randomBytes(32);
+  await ledger.missing(1, a);
+  await ledger.missing(2, a);
+  await ledger.frames(1, [frameOf(a)]);
+  const waits = [1, 2].map((task) => expect(ledger.durable(task)).rejects.toThrow('full'));
+  puts[0]!.reject(new Error('full'));
+  await Promise.all(waits);
+});
+
+test('a task without new blocks waits for nothing', async () => {
+  await rig().ledger.durable(7);
+});

@@ -1,0 +1,112 @@
+import { randomBytes } from 'node:crypto';
+import { chmodSync, existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { BlockKind } from '../../blocks/intake.ts';
+import { acquireEmbeddedPostgres, stopEmbeddedPostgres } from '../embedded/index.ts';
+import type { BlockRow, Registry } from '../port.ts';
+import { openPostgresRegistry } from './open-postgres-registry.ts';
+
+let home: string;
+let registry: Registry;
+let release: () => Promise<void>;
+
+beforeAll(async () => {
+  home = mkdtempSync(join(existsSync('/dev/shm') ? '/dev/shm' : tmpdir(), 'tidemark-blocks-'));
+  chmodSync(home, 0o711);
+  const postgres = await acquireEmbeddedPostgres({ home, onStatus: () => {} });
+  release = () => postgres.release();
+  registry = await openPostgresRegistry({ connection: postgres.connection });
+});
+
+afterAll(async () => {
+  await registry?.close();
+  await release?.();
+  await stopEmbeddedPostgres(home);
+  rmSync(home, { recursive: true, force: true });
+});
+
+const newPack = () => ({ id: randomBytes(32), size: 100_000, keys: [] });
+
+function rowsOf(pack: { id: Buffer }, ids: readonly Buffer[]): BlockRow[] {
+  return ids.map((id, i) => ({
+    pack: pack.id,
+    frameOffset: 24,
+    frameLength: 5000,
+    offset: i * 10,
+    length: 10,
+    id,
+    kind: i % 2 === 0 ? BlockKind.data : BlockKind.recipe,
+    children: i % 2 === 0 ? Buffer.alloc(0) : randomBytes(64),
+  }));
+}
+
+async function store(domain: string, ids: readonly Buffer[]) {
+  const pack = newPack();
+  const rows = rowsOf(pack, ids);
+  await registry.blocks.beginPack(domain, pack);
+  await registry.blocks.finishPack(domain, pack, rows);
+  return { pack, rows };
+}
+
+test('a pack’s blocks are there once it is finished, in their domain only, wherever they stand in the question', async () => {
+  const ids = Array.from({ length: 2500 }, () => randomBytes(32));
+  const { pack, rows } = await store('one', ids);
+  const asked = ids.flatMap((id) => [randomBytes(32), id]);
+  const there = asked.map((_, i) => i % 2);
+  expect([...(await registry.blocks.present('one', Buffer.concat(asked)))]).toEqual(there);
+  expect((await registry.blocks.present('two', Buffer.concat(asked))).every((one) => one === 0)).toBe(true);
+  expect((await registry.blocks.present('one', Buffer.alloc(0))).length).toBe(0);
+  expect(await registry.blocks.locate('one', ids)).toEqual(rows);
+  expect(pack.id).toEqual(rows[0]!.pack);
+});
+
+test('a block that two packs hold keeps its first location, and the others of the later pack get theirs', async () => {
+  const [a, b, c] = [randomBytes(32), randomBytes(32), randomBytes(32)];
+  const first = await store('one', [a, b]);
+  const second = await store('one', [b, c]);
+  expect(await registry.blocks.locate('one', [a, b, c])).toEqual([...first.rows, second.rows[1]]);
+  const again = await store('one', [c, c, b]);
+  expect(await registry.blocks.locate('one', [a, b, c])).toEqual([...first.rows, second.rows[1]]);
+  expect(await registry.blocks.blocksOf('one', again.pack.id)).toEqual([]);
+});
+
+test('packs with the same blocks in other orders, finished at once, don’t lock each other out', async () => {
+  for (let round = 0; round < 5; round++) {
+    const ids = Array.from({ length: 1500 }, () => randomBytes(32));
+    const packs = await Promise.all(
+      [ids, ids.toReversed(), ids.toSorted(Buffer.compare)].map((some) => store('one', some)),
+    );
+    const found = await registry.blocks.locate('one', ids);
+    const names = new Set(packs.map(({ pack }) => pack.id.toString('hex')));
+    expect(found.every((row) => row && names.has(row.pack.toString('hex')))).toBe(true);
+  }
+});
+
+test('finishing a pack twice changes nothing', async () => {
+  const ids = [randomBytes(32), randomBytes(32)];
+  const { pack, rows } = await store('one', ids);
+  await registry.blocks.finishPack('one', pack, rows);
+  expect(await registry.blocks.blocksOf('one', pack.id)).toEqual(rows);
+});
+
+test('damaged blocks and those of condemned packs count as missing, and a new pack becomes their location', async () => {
+  const ids = [randomBytes(32), randomBytes(32), randomBytes(32)];
+  const first = await store('one', ids.slice(0, 2));
+  const going = await store('one', ids.slice(2));
+  await registry.blocks.markDamaged('one', [ids[0]!]);
+  await registry.blocks.condemn('one', [going.pack.id]);
+  expect([...(await registry.blocks.present('one', Buffer.concat(ids)))]).toEqual([0, 1, 0]);
+  const { rows } = await store('one', ids);
+  expect([...(await registry.blocks.present('one', Buffer.concat(ids)))]).toEqual([1, 1, 1]);
+  const [one, two, three] = await registry.blocks.locate('one', ids);
+  expect([one!.pack, two!.pack, three!.pack]).toEqual([rows[0]!.pack, first.pack.id, rows[2]!.pack]);
+});
+
+test('blocks of a pack that is only being written are not there', async () => {
+  const pack = newPack();
+  await registry.blocks.beginPack('one', pack);
+  const other = randomBytes(32);
+  expect([...(await registry.blocks.present('one', other))]).toEqual([0]);
+});
