@@ -17,10 +17,18 @@ function frameOf(...ids: Buffer[]): SealedFrame {
   };
 }
 
-function rig() {
+function rig(there: readonly Buffer[] = []) {
   const puts: PromiseWithResolvers<void>[] = [];
+  const asked: string[][] = [];
+  const known = new Set(there.map((id) => id.toString('hex')));
   const intake: BlockIntake = {
-    missing: async (ids) => new Uint8Array(ids.length / 32).fill(1),
+    missing: async (ids) => {
+      const some = Array.from({ length: ids.length / 32 }, (_, i) =>
+        ids.toString('hex', i * 32, i * 32 + 32),
+      );
+      asked.push(some);
+      return Uint8Array.from(some, (id) => (known.has(id) ? 0 : 1));
+    },
     put: () => {
       const durable = Promise.withResolvers<void>();
       puts.push(durable);
@@ -28,7 +36,7 @@ function rig() {
     },
     flush: async () => {},
   };
-  return { ledger: new BlockLedger(intake), puts };
+  return { ledger: new BlockLedger(intake), puts, asked };
 }
 
 const isDone = (promise: Promise<void>): Promise<boolean> =>
@@ -78,4 +86,31 @@ test('a pack that fails fails all tasks that name its blocks', async () => {
 
 test('a task without new blocks waits for nothing', async () => {
   await rig().ledger.durable(7);
+});
+
+test('what is there already is not sent, and who asked at the same time waits no longer than the answer', async () => {
+  const [known, fresh] = [randomBytes(32), randomBytes(32)];
+  const { ledger, puts, asked } = rig([known]);
+  const one = ledger.missing(1, Buffer.concat([known, fresh, known]));
+  const two = ledger.missing(2, known); // while the first question is out
+  expect([...(await one)]).toEqual([0, 1, 0]);
+  expect([...(await two)]).toEqual([0]);
+  expect(asked).toEqual([[known.toString('hex'), fresh.toString('hex')]]);
+  await ledger.frames(1, [frameOf(fresh)]);
+  const waits = [ledger.durable(1), ledger.durable(2)];
+  puts[0]!.resolve();
+  await Promise.all(waits);
+  expect([...(await ledger.missing(3, known))]).toEqual([0]);
+  expect(asked[1]).toEqual([known.toString('hex')]);
+});
+
+test('a block that becomes durable while another task asks for it is not sent again', async () => {
+  const { ledger, puts, asked } = rig();
+  const [a, b] = [randomBytes(32), randomBytes(32)];
+  await ledger.missing(1, a);
+  await ledger.frames(1, [frameOf(a)]);
+  const answer = ledger.missing(2, Buffer.concat([a, b]));
+  puts[0]!.resolve();
+  expect([...(await answer)]).toEqual([0, 1]);
+  expect(asked[1]).toEqual([b.toString('hex')]);
 });

@@ -50,23 +50,31 @@ export class BlockLedger {
     this.#waitsFor.set(task, set);
   }
 
-  /** Which of the ids the task has to send. */
+  /**
+   * Which of the ids the task has to send. They count as on their way before the intake is asked: else a block that
+   * becomes durable meanwhile would be sent twice.
+   */
   async missing(task: number, ids: Buffer): Promise<Uint8Array> {
-    const missing = await this.#intake.missing(ids);
     const mine = new Sending();
-    for (let i = 0; i < missing.length; i++) {
-      if (!missing[i]) continue;
+    const asked: { id: string; i: number }[] = [];
+    for (let i = 0; i < ids.length / 32; i++) {
       const id = ids.toString('latin1', i * 32, i * 32 + 32);
-      const other = this.#onTheWay.get(id);
-      if (other) {
-        // An id that the task itself asked for twice is sent once, and its own frames wait for it.
-        if (other !== mine) this.#depend(task, other.durable);
-        missing[i] = 0;
-      } else {
+      const sending = this.#onTheWay.get(id);
+      if (sending === mine) continue; // twice in one question: sent once
+      if (sending) this.#depend(task, sending.durable);
+      else {
         mine.expect();
         this.#onTheWay.set(id, mine);
+        asked.push({ id, i });
       }
     }
+    const missing = new Uint8Array(ids.length / 32);
+    if (asked.length === 0) return missing;
+    const answer = await this.#intake.missing(Buffer.from(asked.map(({ id }) => id).join(''), 'latin1'));
+    asked.forEach(({ id, i }, n) => {
+      missing[i] = answer[n]!;
+      if (missing[i] === 0) this.#settle([id], (sending) => sending.arrive());
+    });
     return missing;
   }
 
