@@ -14,7 +14,7 @@ import { listWriters, readJournalObject } from '../store/journal.ts';
 import { journalName } from '../store/journal-name.ts';
 import type { Store } from '../store/port.ts';
 import type { EngineConfig } from './engine.ts';
-import { type Home, readSecret, writeSecret } from './home.ts';
+import { createSecret, type Home, readSecret, writeSecret } from './home.ts';
 
 type KeyConfig = Pick<EngineConfig, 'identityFile' | 'passphrase'>;
 
@@ -97,8 +97,8 @@ export async function ensureIdentity(
   }
   const identity = await generateIdentity();
   const content = config.passphrase ? await protectIdentity(identity, config.passphrase) : `${identity}\n`;
-  await writeSecret(home.identityFile, content);
-  return { identity, made: true };
+  if (await createSecret(home.identityFile, content)) return { identity, made: true };
+  return { identity: await readIdentity(home, config), made: false };
 }
 
 async function readKeyObject(store: Store, name: string): Promise<Buffer> {

@@ -63,10 +63,7 @@ export class Engine {
     const home = await Home.open(config.home);
     const { registry, release } = await openRegistry(config, home);
     try {
-      const known = await registry.journal.store();
-      const { store, storeRow } = known
-        ? { store: await openKnownStore(config, known), storeRow: known }
-        : await initStore(config, home, registry);
+      const { store, storeRow } = await openOrInitStore(config, home, registry);
       const domain = await loadDomain(home, store, config);
       const engine = new Engine({ config, home, registry, store, storeRow, domain }, release);
       await recover(engine);
@@ -113,6 +110,25 @@ export class Engine {
     await this.store.close();
     await this.#release();
   }
+}
+
+/** Of several first runs at once one makes the store, under the lock; the others find it made. */
+async function openOrInitStore(
+  config: EngineConfig,
+  home: Home,
+  registry: Registry,
+): Promise<Pick<Engine, 'store' | 'storeRow'>> {
+  const openKnown = async () => {
+    const known = await registry.journal.store();
+    return known && { store: await openKnownStore(config, known), storeRow: known };
+  };
+  return (
+    (await openKnown()) ??
+    registry.journal.withStoreLock(
+      'exclusive',
+      async () => (await openKnown()) ?? initStore(config, home, registry),
+    )
+  );
 }
 
 /** Opens the store that the registry knows; a missing or different one is an error, never a new store. */

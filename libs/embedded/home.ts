@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { chmod, mkdir, open, readFile, rename, stat } from 'node:fs/promises';
+import { chmod, link, mkdir, open, readFile, rename, stat, unlink } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { TmError } from '../model/errors.ts';
@@ -35,8 +35,8 @@ export class Home {
       const known = await readJson<HomeFile>(join(path, 'home.json'));
       if (known) return new Home(path, known);
       const made: HomeFile = { version: 1, agent: hostname(), writer: randomUUID() };
-      await writeSecret(join(path, 'home.json'), JSON.stringify(made));
-      return new Home(path, made);
+      const isOurs = await createSecret(join(path, 'home.json'), JSON.stringify(made));
+      return new Home(path, isOurs ? made : (await readJson<HomeFile>(join(path, 'home.json')))!);
     } catch (error) {
       if (error instanceof TmError) throw error;
       throw new TmError('TM1010', `${path}: ${(error as Error).message}`, { cause: error });
@@ -51,6 +51,10 @@ export class Home {
     return join(this.path, 'agent', 'domain.json');
   }
 
+  get storePlanFile(): string {
+    return join(this.path, 'agent', 'new-store.json');
+  }
+
   get spool(): string {
     return join(this.path, 'spool');
   }
@@ -60,7 +64,7 @@ export class Home {
   }
 }
 
-async function readJson<T>(file: string): Promise<T | undefined> {
+export async function readJson<T>(file: string): Promise<T | undefined> {
   try {
     return JSON.parse(await readFile(file, 'utf8')) as T;
   } catch (error) {
@@ -71,6 +75,24 @@ async function readJson<T>(file: string): Promise<T | undefined> {
 
 /** Writes a file that only its owner may read: temporary file, fsync, rename. */
 export async function writeSecret(file: string, content: string | Buffer): Promise<void> {
+  await rename(await writeTemporary(file, content), file);
+}
+
+/** As writeSecret, but never over a file that is there: false when there was one (another process was first). */
+export async function createSecret(file: string, content: string | Buffer): Promise<boolean> {
+  const temporary = await writeTemporary(file, content);
+  try {
+    await link(temporary, file);
+    return true;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false;
+    throw error;
+  } finally {
+    await unlink(temporary);
+  }
+}
+
+async function writeTemporary(file: string, content: string | Buffer): Promise<string> {
   const temporary = `${file}.${process.pid}.new`;
   const handle = await open(temporary, 'w', 0o600);
   try {
@@ -79,7 +101,7 @@ export async function writeSecret(file: string, content: string | Buffer): Promi
   } finally {
     await handle.close();
   }
-  await rename(temporary, file);
+  return temporary;
 }
 
 /** Refuses a secret that others may read. */

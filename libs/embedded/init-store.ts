@@ -1,19 +1,20 @@
-import { randomBytes, randomUUID } from 'node:crypto';
-import { newDomain, recipientOf, wrapDomain } from '../blocks/keys.ts';
+import { recipientOf } from '../blocks/keys.ts';
 import { TmError } from '../model/errors.ts';
-import type { Registry, StoreRow } from '../registry/port.ts';
-import { JournalWriter } from '../store/journal.ts';
-import { claimOwner } from '../store/owner.ts';
-import type { CollectableStore } from '../store/port.ts';
+import type { JournalHead, Registry, StoreRow } from '../registry/port.ts';
+import { JournalWriter, listWriters, readJournal } from '../store/journal.ts';
+import { claimOwner, currentOwner, type Owner } from '../store/owner.ts';
+import type { CollectableStore, Store } from '../store/port.ts';
 import { createStoreIdentity, readStoreIdentity } from '../store/store-identity.ts';
-import { domainKeyName, ensureIdentity, saveDomain } from './domain-files.ts';
+import { domainKeyName, ensureIdentity } from './domain-files.ts';
 import type { EngineConfig } from './engine.ts';
 import type { Home } from './home.ts';
 import { openEngineStore } from './open-engine-store.ts';
+import { dropStorePlan, makeStorePlan, readStorePlan, type StorePlan } from './store-plan.ts';
 
 /**
  * Makes a store for an empty registry: identity, keys, tidemark.json, owner, the journal's first record, and only
- * then the registry's row. A place that holds a store already is refused with the way out.
+ * then the registry's row. One that this home began and was killed at is finished; any other place that holds a store
+ * already is refused with the way out. Called by one process at a time.
  */
 export async function initStore(
   config: EngineConfig,
@@ -21,31 +22,53 @@ export async function initStore(
   registry: Registry,
 ): Promise<{ store: CollectableStore; storeRow: StoreRow }> {
   const store = await openEngineStore(config.storeUrl, { create: config.create }, config.openStore);
-  if (await readStoreIdentity(store)) throw new TmError('TM1208', store.url);
+  const found = await readStoreIdentity(store);
+  const begun = await readStorePlan(home);
+  if (found && found.storeId !== begun?.storeId) throw new TmError('TM1208', store.url);
   if (!config.create) throw new TmError('TM1202', store.url);
   const { identity, made } = await ensureIdentity(home, config);
-  const now = new Date();
-  const [storeId, registryId] = [randomUUID(), randomUUID()];
-  const secret = await newDomain(randomUUID(), randomBytes(32));
   const recipient = await recipientOf(identity);
-  await store.create(domainKeyName(secret.id, 1, recipient), [await wrapDomain(secret, [recipient])]);
-  await createStoreIdentity(store, storeId, now);
-  const { generation } = await claimOwner(store, { registryId, takenIn: {}, now });
-  const journal = new JournalWriter(store, {
-    writer: home.writer,
-    head: undefined,
-    ownerGeneration: generation,
-    now: () => new Date(),
-  });
-  const head = await journal.append([{ kind: 'store', storeId, domains: [secret.id] }], []);
-  const { identity: _, ...domain } = secret;
-  await saveDomain(home, domain);
-  await registry.journal.setHead(head);
+  const isOurs = begun?.recipient === recipient;
+  if (found && !isOurs) throw new TmError('TM1208', store.url);
+  const plan = begun && isOurs ? begun : await makeStorePlan(home, recipient, new Date());
+  const { storeId, registryId } = plan;
+  await store.create(domainKeyName(plan.domain, 1, recipient), [Buffer.from(plan.wrapped, 'base64')]);
+  await createStoreIdentity(store, storeId, new Date(plan.time));
+  const { generation } = await claim(store, plan);
+  await registry.journal.setHead(await firstRecord(store, home, plan, generation));
   const storeRow = { storeId, registryId, ownerGeneration: generation };
   await registry.journal.setStore(storeRow);
+  await dropStorePlan(home);
   if (made)
     config.onStatus(
       `made a new store at ${store.url}; its key is ${home.identityFile}: keep a copy elsewhere too`,
     );
   return { store, storeRow };
+}
+
+async function claim(store: Store, { registryId, time }: StorePlan): Promise<Owner> {
+  const owner = await currentOwner(store);
+  if (owner && owner.registryId !== registryId) throw new TmError('TM1208', store.url);
+  return owner ?? claimOwner(store, { registryId, takenIn: {}, now: new Date(time) });
+}
+
+/** The head after the journal's first record, which may be there. More than that is a store in use. */
+async function firstRecord(
+  store: Store,
+  { writer }: Home,
+  { storeId, domain }: StorePlan,
+  ownerGeneration: number,
+): Promise<JournalHead> {
+  const heads: JournalHead[] = [];
+  for await (const { number, chain } of readJournal(store, writer, undefined))
+    heads.push({ writer, number, chain });
+  const others = (await listWriters(store)).filter((one) => one !== writer);
+  if (heads.length > 1 || others.length > 0) throw new TmError('TM1208', store.url);
+  const journal = new JournalWriter(store, {
+    writer,
+    head: undefined,
+    ownerGeneration,
+    now: () => new Date(),
+  });
+  return heads[0] ?? journal.append([{ kind: 'store', storeId, domains: [domain] }], []);
 }
