@@ -1,0 +1,151 @@
+import { randomBytes, randomUUID } from 'node:crypto';
+import { expect, it } from 'vitest';
+import { collect } from '../fixtures.suite.ts';
+import type { BlockRow } from '../port.ts';
+import type { RegistryUnderTest } from '../registry.suite.ts';
+
+const newId = (): Buffer => randomBytes(32);
+const packOf = (id = newId()) => ({ id, size: 1000, keys: [] });
+
+const blockOf = (pack: Buffer, id = newId(), at = 0): BlockRow => ({
+  id,
+  pack,
+  frameOffset: at,
+  frameLength: 100,
+  offset: at + 1,
+  length: 50,
+  kind: 0,
+  children: Buffer.alloc(0),
+});
+
+/** Blocks and packs; each case in a domain of its own. */
+export function blockCases(under: () => RegistryUnderTest): void {
+  const blocks = () => under().registry.blocks;
+  const present = async (domain: string, ids: readonly Buffer[]): Promise<number[]> => [
+    ...(await blocks().present(domain, Buffer.concat(ids))),
+  ];
+
+  it('says which blocks are present and where, in the order asked, over a thousand and one ids', async () => {
+    const [domain, pack] = [randomUUID(), packOf()];
+    const known = Array.from({ length: 1001 }, (_, i) => blockOf(pack.id, newId(), i));
+    await blocks().beginPack(domain, pack);
+    await blocks().finishPack(domain, pack, known);
+    const asked = known.flatMap(({ id }) => [newId(), id]).reverse();
+    expect(await present(domain, asked)).toEqual(asked.map((_, i) => (i % 2 === 0 ? 1 : 0)));
+    const located = await blocks().locate(domain, asked);
+    expect(located).toEqual(asked.map((id) => known.find((one) => one.id.equals(id))));
+    const [id] = [known[0]!.id];
+    expect(await present(domain, [id, newId(), id])).toEqual([1, 0, 1]);
+    expect(await blocks().locate(domain, [id, id])).toEqual([known[0], known[0]]);
+    expect(await present(domain, [])).toEqual([]);
+    expect(await blocks().locate(domain, [])).toEqual([]);
+  });
+
+  it('keeps domains apart', async () => {
+    const [domain, pack] = [randomUUID(), packOf()];
+    const block = blockOf(pack.id);
+    await blocks().finishPack(domain, pack, [block]);
+    expect(await present('another', [block.id])).toEqual([0]);
+    expect(await blocks().locate('another', [block.id])).toEqual([undefined]);
+  });
+
+  it('shows nothing of a pack that is being written', async () => {
+    const [domain, pack] = [randomUUID(), packOf()];
+    await blocks().beginPack(domain, pack);
+    await blocks().beginPack(domain, pack);
+    expect(await collect(blocks().packs(domain))).toEqual([{ id: pack.id, size: 1000, state: 'writing' }]);
+    const block = blockOf(pack.id);
+    expect(await present(domain, [block.id])).toEqual([0]);
+    await blocks().finishPack(domain, pack, [block]);
+    expect(await present(domain, [block.id])).toEqual([1]);
+    expect(await collect(blocks().packs(domain))).toEqual([{ id: pack.id, size: 1000, state: 'ready' }]);
+  });
+
+  it('finishes a pack as often as it is told, with one effect, also at once', async () => {
+    const [domain, pack] = [randomUUID(), packOf()];
+    const known = [blockOf(pack.id, newId(), 0), blockOf(pack.id, newId(), 200)];
+    for (let i = 0; i < 2; i++) {
+      await blocks().beginPack(domain, pack);
+      await blocks().finishPack(domain, pack, known);
+    }
+    const other = await under().other();
+    await Promise.all([blocks(), other.blocks].map((one) => one.finishPack(domain, pack, known)));
+    await other.close();
+    expect(await blocks().blocksOf(domain, pack.id)).toEqual(known);
+  });
+
+  it('keeps the first location of a block that comes again, also within one pack', async () => {
+    const [domain, first, second] = [randomUUID(), packOf(), packOf()];
+    const block = blockOf(first.id);
+    await blocks().finishPack(domain, first, [block]);
+    await blocks().finishPack(domain, second, [blockOf(second.id, block.id, 300), blockOf(second.id)]);
+    expect(await blocks().locate(domain, [block.id])).toEqual([block]);
+    expect(await blocks().blocksOf(domain, second.id)).toHaveLength(1);
+    const twice = blockOf(second.id, newId(), 400);
+    const third = packOf();
+    await blocks().finishPack(domain, third, [
+      { ...twice, pack: third.id },
+      { ...twice, pack: third.id },
+    ]);
+    expect(await blocks().blocksOf(domain, third.id)).toHaveLength(1);
+  });
+
+  it('settles concurrent packs that hold the same blocks in any order', async () => {
+    const [domain, ids] = [randomUUID(), Array.from({ length: 200 }, newId)];
+    const other = await under().other();
+    await Promise.all(
+      Array.from({ length: 6 }, (_, i) => {
+        const pack = packOf();
+        const own = ids.map((id, at) => blockOf(pack.id, id, at));
+        return (i % 2 ? other : under().registry).blocks.finishPack(
+          domain,
+          pack,
+          i % 2 ? own.reverse() : own,
+        );
+      }),
+    );
+    expect(await present(domain, ids)).toEqual(ids.map(() => 1));
+    await other.close();
+  });
+
+  it('counts damaged blocks as missing, and takes the next location that is offered', async () => {
+    const [domain, first, second] = [randomUUID(), packOf(), packOf()];
+    const [hit, well] = [blockOf(first.id), blockOf(first.id, newId(), 500)];
+    await blocks().finishPack(domain, first, [hit, well]);
+    await blocks().markDamaged(domain, [hit.id, newId()]);
+    expect(await present(domain, [hit.id, well.id])).toEqual([0, 1]);
+    const anew = blockOf(second.id, hit.id, 700);
+    await blocks().finishPack(domain, second, [anew, blockOf(second.id, well.id, 800)]);
+    expect(await present(domain, [hit.id, well.id])).toEqual([1, 1]);
+    expect(await blocks().locate(domain, [hit.id, well.id])).toEqual([anew, well]);
+  });
+
+  it('counts blocks of condemned packs as missing; a new location rescues them; then the pack goes', async () => {
+    const [domain, first, second] = [randomUUID(), packOf(), packOf()];
+    const [used, unused] = [blockOf(first.id), blockOf(first.id, newId(), 500)];
+    await blocks().finishPack(domain, first, [used, unused]);
+    await blocks().condemn(domain, [first.id]);
+    expect(await present(domain, [used.id, unused.id])).toEqual([0, 0]);
+    const anew = blockOf(second.id, used.id, 900);
+    await blocks().finishPack(domain, second, [anew]);
+    await blocks().forgetPack(domain, first.id);
+    expect(await blocks().locate(domain, [used.id, unused.id])).toEqual([anew, undefined]);
+    expect((await collect(blocks().packs(domain))).map((one) => one.id)).toEqual([second.id]);
+  });
+
+  it('holds numbers up to the limits of the format, and recipe blocks with all their children', async () => {
+    const [domain, pack] = [randomUUID(), { ...packOf(), size: 64 * 2 ** 20 }];
+    const children = randomBytes(32 * 1024);
+    const block = {
+      ...blockOf(pack.id),
+      frameOffset: 2 ** 26 - 1,
+      frameLength: 2 ** 23,
+      offset: 2 ** 23 - 1,
+      length: 2 ** 22,
+      kind: 1,
+      children,
+    };
+    await blocks().finishPack(domain, pack, [block]);
+    expect(await blocks().locate(domain, [block.id])).toEqual([block]);
+  });
+}

@@ -1,0 +1,236 @@
+import { expect, it } from 'vitest';
+import {
+  codeOf,
+  collect,
+  commit,
+  commitOf,
+  committedBackup,
+  NOW,
+  newSource,
+  present,
+  sealOf,
+  segmentOf,
+} from '../fixtures.suite.ts';
+import type { RegistryUnderTest } from '../registry.suite.ts';
+
+const full = (sourceId: number) => ({ sourceId, kind: 'full' as const, tags: {} });
+const differential = (sourceId: number) => ({ sourceId, kind: 'differential' as const, tags: {} });
+
+/** States, epochs and the one slot of a source. */
+export function slotCases(under: () => RegistryUnderTest): void {
+  const backups = () => under().registry.backups;
+  const entries = () => under().registry.entries;
+
+  it('knows a source by agent and root, whatever else is offered the second time', async () => {
+    const first = await newSource(under().registry, '/twice');
+    const again = await newSource(under().registry, '/twice');
+    expect(again).toEqual(first);
+    expect(first).toMatchObject({ epoch: { generation: 1, counter: 0 }, head: 0, baseline: 0 });
+    const bytes = await backups().ensureSource({
+      ...first,
+      uid: 'u1',
+      root: Buffer.from([0x2f, 0xff, 0x0a]),
+    });
+    expect(bytes.root).toEqual(Buffer.from([0x2f, 0xff, 0x0a]));
+  });
+
+  it('makes one row of a source that many ensure at once', async () => {
+    const all = await Promise.all(Array.from({ length: 12 }, () => newSource(under().registry, '/at-once')));
+    expect(new Set(all.map((one) => one.uid)).size).toBe(1);
+  });
+
+  it('gives the slot to one process: others get TM1501, also withSlot and a second open of its own', async () => {
+    const { id } = await newSource(under().registry);
+    const other = await under().other();
+    const { backup } = await backups().open(full(id), NOW);
+    expect(await codeOf(backups().open(full(id), NOW))).toBe('TM1501');
+    expect(await codeOf(other.backups.open(full(id), NOW))).toBe('TM1501');
+    expect(await codeOf(other.backups.withSlot(id, async () => {}))).toBe('TM1501');
+    await backups().fail(backup.id, 'TM1508', []);
+    const taken = await other.backups.open(full(id), NOW);
+    expect(taken.backup.seq).toBe(2);
+    await other.backups.fail(taken.backup.id, 'TM1508', []);
+    await other.close();
+  });
+
+  it('lets exactly one of many processes open a source', async () => {
+    const { id } = await newSource(under().registry);
+    const others = await Promise.all(Array.from({ length: 4 }, () => under().other()));
+    const codes = await Promise.all(others.map((one) => codeOf(one.backups.open(full(id), NOW))));
+    expect(codes.filter((code) => code === undefined)).toHaveLength(1);
+    expect(codes.filter((code) => code === 'TM1501')).toHaveLength(3);
+    await Promise.all(others.map((one) => one.close()));
+  });
+
+  it('ends what a dead holder left open: failed, its rows gone, its seq and epoch spent', async () => {
+    const source = await newSource(under().registry);
+    const holder = await under().other();
+    const dead = await holder.backups.open(full(source.id), NOW);
+    await holder.entries.apply(dead.backup, [segmentOf(source, 0, [present('a', 1)])]);
+    await holder.backups.seal(dead.backup.id, dead.backup.epoch, sealOf(dead));
+    expect(await backups().abandoned()).not.toContainEqual(expect.objectContaining({ id: dead.backup.id }));
+    await holder.close();
+    expect(await backups().abandoned()).toContainEqual(expect.objectContaining({ id: dead.backup.id }));
+    const opened = await backups().open(full(source.id), NOW);
+    expect(opened.backup).toMatchObject({ seq: 2, epoch: { generation: 1, counter: 2 }, baseSeq: 0 });
+    expect(await backups().get(dead.backup.id)).toMatchObject({ state: 'failed', failure: 'TM1502' });
+    expect(await collect(entries().versions(source.id, 0, 9))).toEqual([]);
+    expect((await entries().totals(dead.backup.id)).batches).toEqual([0]);
+    expect(await codeOf(entries().apply(dead.backup, [segmentOf(source, 1, [present('b', 1)])]))).toBe(
+      'TM1507',
+    );
+    await backups().fail(opened.backup.id, 'TM1508', []);
+  });
+
+  it('never ends a backup that is committing: the journal decides about it first', async () => {
+    const source = await newSource(under().registry);
+    const holder = await under().other();
+    const dead = await holder.backups.open(full(source.id), NOW);
+    const { id, epoch } = dead.backup;
+    await holder.backups.seal(id, epoch, sealOf(dead));
+    await holder.backups.committing(id, epoch, { writer: 'w', number: 77 });
+    await holder.close();
+    expect(await codeOf(backups().open(full(source.id), NOW))).toBe('TM1504');
+    expect((await backups().abandoned()).find((one) => one.id === id)?.journal).toEqual({
+      writer: 'w',
+      number: 77,
+    });
+    await backups().withSlot(source.id, () => backups().commit(commitOf(dead)));
+    expect(await backups().get(id)).toMatchObject({ state: 'committed' });
+    const next = await backups().open(differential(source.id), NOW);
+    expect(next.backup).toMatchObject({ baseSeq: 1, baselineSeq: 1 });
+    await backups().fail(next.backup.id, 'TM1508', []);
+  });
+
+  it('refuses a differential without a baseline and frees the slot', async () => {
+    const { id } = await newSource(under().registry);
+    expect(await codeOf(backups().open(differential(id), NOW))).toBe('TM1303');
+    const opened = await backups().open(full(id), NOW);
+    expect(opened.backup.seq).toBe(1);
+    await backups().fail(opened.backup.id, 'TM1508', []);
+  });
+
+  it('fences a stale epoch in every call: TM1502, and nothing is written', async () => {
+    const source = await newSource(under().registry);
+    const opened = await backups().open(full(source.id), NOW);
+    const { backup } = opened;
+    for (const epoch of [
+      { generation: 1, counter: backup.epoch.counter - 1 },
+      { generation: 2, counter: backup.epoch.counter },
+    ]) {
+      const stale = { ...backup, epoch };
+      expect(await codeOf(entries().apply(stale, [segmentOf(source, 0, [present('a', 1)])]))).toBe('TM1502');
+      expect(await codeOf(backups().seal(backup.id, epoch, sealOf(opened)))).toBe('TM1502');
+      expect(await codeOf(backups().committing(backup.id, epoch, { writer: 'w', number: 1 }))).toBe('TM1502');
+      expect(await codeOf(backups().commit(commitOf(opened, { epoch })))).toBe('TM1502');
+    }
+    expect(await backups().get(backup.id)).toMatchObject({ state: 'open' });
+    expect(await collect(entries().versions(source.id, 0, 9))).toEqual([]);
+    await backups().fail(backup.id, 'TM1508', []);
+  });
+
+  it('commits only from sealed, and only once; what has ended takes nothing any more', async () => {
+    const source = await newSource(under().registry);
+    const opened = await backups().open(full(source.id), NOW);
+    const { id, epoch } = opened.backup;
+    expect(await codeOf(backups().committing(id, epoch, { writer: 'w', number: 1 }))).toBe('TM1504');
+    await commit(under().registry, opened);
+    const before = await backups().get(id);
+    expect(before).toMatchObject({ state: 'committed', committedAt: NOW, stateDigest: Buffer.alloc(32, 1) });
+    expect(before?.counts).toEqual(commitOf(opened).counts);
+    expect(await codeOf(backups().commit(commitOf(opened)))).toBe('TM1507');
+    expect(await codeOf(backups().seal(id, epoch, sealOf(opened)))).toBe('TM1507');
+    expect(await codeOf(entries().apply(opened.backup, [segmentOf(source, 0, [present('a', 1)])]))).toBe(
+      'TM1507',
+    );
+    await backups().fail(id, 'TM1099', []);
+    expect(await backups().get(id)).toEqual(before);
+    expect(await collect(entries().versions(source.id, 0, 9))).toEqual([]);
+  });
+
+  it('fixes base and baseline at open, and promotes with the commit of a full only', async () => {
+    const source = await newSource(under().registry);
+    const { registry } = under();
+    const bases: number[][] = [];
+    for (const kind of ['full', 'differential', 'full', 'differential'] as const) {
+      const { backup } = await committedBackup(registry, source, kind, []);
+      bases.push([backup.seq, backup.baseSeq, backup.baselineSeq]);
+    }
+    expect(bases).toEqual([
+      [1, 0, 1],
+      [2, 1, 1],
+      [3, 2, 3],
+      [4, 3, 3],
+    ]);
+    expect(await newSource(registry, source.root.toString())).toMatchObject({ head: 4, baseline: 3 });
+    const { baseDigest, backup } = await backups().open(differential(source.id), NOW);
+    expect(baseDigest).toEqual(Buffer.alloc(32, 4));
+    await backups().fail(backup.id, 'TM1508', []);
+  });
+
+  it('never uses a seq again after a failure, and hides failed ones from readers', async () => {
+    const source = await newSource(under().registry);
+    const seqs: number[] = [];
+    for (let i = 0; i < 3; i++) {
+      const { backup } = await backups().open(full(source.id), NOW);
+      seqs.push(backup.seq);
+      await backups().fail(backup.id, 'TM1508', []);
+      await backups().fail(backup.id, 'TM1099', []);
+      expect(await backups().get(backup.id)).toMatchObject({ state: 'failed', failure: 'TM1508' });
+    }
+    expect(seqs).toEqual([1, 2, 3]);
+    expect(await backups().list({ sourceId: source.id })).toEqual([]);
+    expect(await backups().list({ sourceId: source.id, all: true })).toHaveLength(3);
+  });
+
+  it('gives colliding labels a number, also when the clock goes back, and sorts by seq of the source', async () => {
+    const source = await newSource(under().registry);
+    const labels: string[] = [];
+    for (const [kind, time] of [
+      ['full', '2026-11-23T10:15:00Z'],
+      ['full', '2026-11-23T10:15:00.9Z'],
+      ['differential', '2026-11-23T09:00:00Z'],
+      ['differential', '2026-11-23T09:00:00Z'],
+    ] as const) {
+      const opened = await backups().open({ sourceId: source.id, kind, tags: { kind } }, new Date(time));
+      await commit(under().registry, opened);
+      labels.push(opened.backup.label);
+    }
+    expect(labels).toEqual([
+      '20261123T101500Z-F',
+      '20261123T101500Z-F.2',
+      '20261123T101500Z-F.2_20261123T090000Z-D',
+      '20261123T101500Z-F.2_20261123T090000Z-D.2',
+    ]);
+    const listed = await backups().list({ sourceId: source.id });
+    expect(listed.map((one) => one.seq)).toEqual([1, 2, 3, 4]);
+    expect(listed.map((one) => one.tags)).toEqual([
+      { kind: 'full' },
+      { kind: 'full' },
+      { kind: 'differential' },
+      { kind: 'differential' },
+    ]);
+  });
+
+  it('keeps seals, runs, tags, pins and the journal head as they were given', async () => {
+    const source = await newSource(under().registry);
+    const opened = await backups().open(
+      { sourceId: source.id, kind: 'full', tags: { __proto__x: 'ä\n' } },
+      NOW,
+    );
+    const { id, epoch } = opened.backup;
+    expect(await backups().sealOf(id)).toBeUndefined();
+    const seal = sealOf(opened, { batches: [3, 0, 2], readTo: 2 ** 53 - 1 });
+    await backups().seal(id, epoch, seal);
+    await backups().seal(id, epoch, sealOf(opened, { batches: [9] }));
+    expect(await backups().sealOf(id)).toEqual(seal);
+    const journal = { writer: 'keeps', number: 2 ** 40, chain: Buffer.alloc(32, 3) };
+    await commit(under().registry, opened, { journal });
+    expect(await backups().runsOf(source.id, 1)).toEqual(commitOf(opened).runs);
+    await backups().setTags(id, { a: 'b' }, { ...journal, number: 5 });
+    await backups().setPinned(id, true, { ...journal, number: 2 ** 40 + 1 });
+    expect(await backups().get(id)).toMatchObject({ tags: { a: 'b' }, pinned: true });
+    const heads = await under().registry.journal.heads();
+    expect(heads.find((one) => one.writer === 'keeps')?.number).toBe(2 ** 40 + 1);
+  });
+}
