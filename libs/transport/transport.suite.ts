@@ -1,0 +1,254 @@
+import { afterEach, describe, expect, it } from 'vitest';
+import type { ChangeMessage } from '../contracts/messages.ts';
+import { TmError } from '../model/errors.ts';
+import type { Handler, Topic, Transport } from './port.ts';
+
+export interface TransportOptions {
+  readonly capacity?: number;
+  readonly batch?: number;
+  readonly tries?: number;
+  readonly onPoison: (topic: Topic, message: unknown, error: unknown) => Promise<void>;
+}
+
+export type MakeTransport = (options: TransportOptions) => Promise<Transport>;
+
+/** A message of a source (the key is source and shard); `batchNo` tells it from others. */
+const message = (batchNo: number, sourceId = 1, shard = 0): ChangeMessage => {
+  const epoch = { generation: 1, counter: 1 };
+  const header = { backupId: `backup of ${sourceId}`, sourceId, epoch, shard, batchNo, schema: 1 as const };
+  return { type: 'batch', header, count: 1, body: Buffer.from([batchNo, 255]), digest: Buffer.alloc(32, 1) };
+};
+const messages = (count: number, sourceId?: number, shard?: number): ChangeMessage[] =>
+  Array.from({ length: count }, (_, i) => message(i, sourceId, shard));
+const numberOf = (one: unknown): number => (one as ChangeMessage).header.batchNo;
+
+/** Collects what a handler got; `until` resolves once there are so many. */
+class Inbox {
+  readonly got: ChangeMessage[] = [];
+  #waiting: { count: number; resolve: () => void }[] = [];
+
+  add(more: readonly ChangeMessage[]): void {
+    this.got.push(...more);
+    for (const { count, resolve } of this.#waiting) if (this.got.length >= count) resolve();
+  }
+
+  until(count: number): Promise<void> {
+    return new Promise((resolve) => {
+      if (this.got.length >= count) resolve();
+      else this.#waiting.push({ count, resolve });
+    });
+  }
+
+  get numbers(): number[] {
+    return this.got.map(numberOf);
+  }
+}
+
+/** What every adapter of the transport port promises. */
+export function transportSuite(name: string, make: MakeTransport): void {
+  describe(`transport: ${name}`, () => {
+    const open: Transport[] = [];
+    const poisoned: { topic: Topic; no: number; error: unknown }[] = [];
+    const start = async (
+      handler: Handler<'change-events'> | undefined,
+      options: Partial<TransportOptions> = {},
+    ) => {
+      poisoned.length = 0;
+      const onPoison = async (topic: Topic, one: unknown, error: unknown) => {
+        poisoned.push({ topic, no: numberOf(one), error });
+      };
+      const transport = await make({ onPoison, ...options });
+      open.push(transport);
+      if (handler) transport.subscribe('change-events', handler);
+      return transport;
+    };
+    afterEach(async () => {
+      await Promise.all(open.splice(0).map((transport) => transport.close()));
+    });
+    flowCases(start);
+    errorCases(start, poisoned);
+    endCases(start);
+  });
+}
+
+type Start = (
+  handler: Handler<'change-events'> | undefined,
+  options?: Partial<TransportOptions>,
+) => Promise<Transport>;
+
+function flowCases(start: Start): void {
+  it('hands messages over whole and, within a key, in the order in which they were published', async () => {
+    const inbox = new Inbox();
+    const transport = await start(async (some) => inbox.add(some));
+    await Promise.all([1, 2, 3].map((id) => transport.publish('change-events', messages(100, id))));
+    await inbox.until(300);
+    for (const id of [1, 2, 3]) {
+      const own = inbox.got.filter(({ header }) => header.sourceId === id);
+      expect(own).toEqual(messages(100, id));
+    }
+  });
+
+  it('keeps what was published before there was a handler', async () => {
+    const transport = await start(undefined);
+    await transport.publish('change-events', messages(5));
+    const inbox = new Inbox();
+    transport.subscribe('change-events', async (some) => inbox.add(some));
+    await inbox.until(5);
+    expect(inbox.numbers).toEqual([0, 1, 2, 3, 4]);
+  });
+
+  it('keeps topics apart: a handler that stands still holds up its own only', async () => {
+    const release = Promise.withResolvers<void>();
+    const transport = await start(() => release.promise);
+    const inbox = new Inbox();
+    transport.subscribe('delta-sets', async (some) => inbox.add(some as unknown as ChangeMessage[]));
+    await transport.publish('change-events', [message(0)]);
+    await transport.publish('delta-sets', messages(3) as never);
+    await inbox.until(3);
+    release.resolve();
+  });
+
+  it('runs one handler at a time, also while more is published', async () => {
+    const inbox = new Inbox();
+    let running = 0;
+    const transport = await start(async (some) => {
+      expect(++running).toBe(1);
+      await new Promise((resolve) => setImmediate(resolve));
+      running--;
+      inbox.add(some);
+    });
+    await Promise.all(messages(50).map((one) => transport.publish('change-events', [one])));
+    await inbox.until(50);
+    expect(inbox.got).toHaveLength(50);
+  });
+
+  it('makes publishers wait at capacity, and lets them go on when there is room', async () => {
+    const release = Promise.withResolvers<void>();
+    const inbox = new Inbox();
+    const transport = await start(
+      async (some) => {
+        await release.promise;
+        inbox.add(some);
+      },
+      { capacity: 4, batch: 2 },
+    );
+    let accepted = 0;
+    const publishing = Promise.all(
+      messages(20).map((one) => transport.publish('change-events', [one]).then(() => accepted++)),
+    );
+    for (let i = 0; i < 100; i++) await new Promise((resolve) => setImmediate(resolve));
+    expect(accepted).toBeGreaterThanOrEqual(4);
+    expect(accepted).toBeLessThanOrEqual(6);
+    release.resolve();
+    await publishing;
+    await inbox.until(20);
+    expect(inbox.numbers).toEqual(messages(20).map(numberOf));
+  });
+
+  it('takes more messages in one publish than it holds', async () => {
+    const inbox = new Inbox();
+    const transport = await start(async (some) => inbox.add(some), { capacity: 3 });
+    await transport.publish('change-events', messages(100));
+    await inbox.until(100);
+    expect(inbox.numbers).toEqual(messages(100).map(numberOf));
+  });
+}
+
+function errorCases(start: Start, poisoned: readonly { topic: Topic; no: number; error: unknown }[]): void {
+  it('delivers again after an error that may be retried, losing and passing over nothing', async () => {
+    const inbox = new Inbox();
+    let failures = 3;
+    const transport = await start(async (some) => {
+      if (some.some((one) => numberOf(one) === 4) && failures-- > 0)
+        throw new TmError('TM1303', 'of the test');
+      inbox.add(some);
+    });
+    await transport.publish('change-events', messages(10));
+    await inbox.until(10);
+    expect(inbox.numbers).toEqual(messages(10).map(numberOf));
+    expect(poisoned).toEqual([]);
+  });
+
+  it('sets aside what cannot be handled, with its error, and goes on with the rest', async () => {
+    const inbox = new Inbox();
+    const errors = [new TmError('TM1505', 'of the test'), new Error('no code')];
+    const transport = await start(
+      async (some) => {
+        for (const one of some) {
+          if (numberOf(one) === 2) throw errors[0];
+          if (numberOf(one) === 5) throw errors[1];
+        }
+        inbox.add(some);
+      },
+      { batch: 1 },
+    );
+    await transport.publish('change-events', messages(8));
+    await inbox.until(6);
+    expect(inbox.numbers).toEqual([0, 1, 3, 4, 6, 7]);
+    expect(poisoned).toEqual([
+      { topic: 'change-events', no: 2, error: errors[0] },
+      { topic: 'change-events', no: 5, error: errors[1] },
+    ]);
+  });
+
+  it('gives up a message whose error stays, after its tries', async () => {
+    const inbox = new Inbox();
+    let tries = 0;
+    const transport = await start(
+      async (some) => {
+        if (some.some((one) => numberOf(one) === 0)) {
+          tries++;
+          throw new TmError('TM1303', 'of the test');
+        }
+        inbox.add(some);
+      },
+      { tries: 3, batch: 1 },
+    );
+    await transport.publish('change-events', messages(3));
+    await inbox.until(2);
+    expect(tries).toBe(3);
+    expect(poisoned.map(({ no }) => no)).toEqual([0]);
+  });
+}
+
+function endCases(start: Start): void {
+  it('waits at close for the handler that runs', async () => {
+    const begun = Promise.withResolvers<void>();
+    const release = Promise.withResolvers<void>();
+    let isDone = false;
+    const transport = await start(async () => {
+      begun.resolve();
+      await release.promise;
+      isDone = true;
+    });
+    await transport.publish('change-events', [message(0)]);
+    await begun.promise;
+    const closing = transport.close();
+    release.resolve();
+    await closing;
+    expect(isDone).toBe(true);
+  });
+
+  it('refuses to publish once closed, also to those who wait for room, and may be closed twice', async () => {
+    const release = Promise.withResolvers<void>();
+    const transport = await start(() => release.promise, { capacity: 1, batch: 1 });
+    await transport.publish('change-events', [message(0)]);
+    const waiting = transport.publish('change-events', messages(5));
+    const refused = expect(waiting).rejects.toMatchObject({ code: 'TM1508' });
+    const closing = transport.close();
+    release.resolve();
+    await closing;
+    await refused;
+    await expect(transport.publish('change-events', [message(9)])).rejects.toMatchObject({ code: 'TM1508' });
+    await transport.close();
+  });
+
+  it('hands over nothing once closed', async () => {
+    const inbox = new Inbox();
+    const transport = await start(async (some) => inbox.add(some));
+    await transport.close();
+    await transport.publish('change-events', [message(0)]).catch(() => {});
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(inbox.got).toEqual([]);
+  });
+}
