@@ -223,7 +223,7 @@ const ofContent = [
     appendFileSync(tree.file(pick), content(fill, size)),
   ),
   edit('truncate', 2, { pick: nat, size }, (tree, { pick, size }) => truncateSync(tree.file(pick), size)),
-  edit('editUnseen', 3, { pick: nat, fill: nat }, (tree, { pick, fill }) =>
+  edit('editUnseen', 6, { pick: nat, fill: nat }, (tree, { pick, fill }) =>
     editUnseen(tree.file(pick), fill),
   ),
   edit(

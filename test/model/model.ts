@@ -31,6 +31,10 @@ export class Model {
     this.source = place.path(name);
     mkdirSync(this.source);
     writeFileSync(`${this.source}/${KEPT_FILE}`, 'kept');
+    for (const dir of ['first', 'first/second', 'third']) {
+      mkdirSync(`${this.source}/${dir}`);
+      for (let i = 1; i <= 5; i++) writeFileSync(`${this.source}/${dir}/${i}`, `${dir} ${i}`.repeat(i ** 5));
+    }
   }
 
   newTarget = (): string => this.#place.path(`target${this.#targets++}`);
