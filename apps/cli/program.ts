@@ -106,7 +106,7 @@ function build(
     'verify',
     'check registry, journal and store',
     async () => (await import('./commands/verify.ts')).verify,
-    (c) => c.option('--read-data', 'read, decrypt and check every block'),
+    (c) => c.option('--read-data [N%]', 'read, decrypt and check every block, or those of N % of the packs'),
   );
   add(
     'expire [DIR]',

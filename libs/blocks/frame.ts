@@ -1,6 +1,6 @@
 import { createDecipheriv } from 'node:crypto';
-import { zstdDecompressSync } from 'node:zlib';
 import { type Compressor, openCompressor } from '../codec/compressor.ts';
+import { decompress } from '../codec/decompressor.ts';
 import { GCM_TAG_BYTES, type GcmCipher, openGcm } from '../codec/gcm.ts';
 import { blake3 } from '../model/digests.ts';
 import { TmError } from '../model/errors.ts';
@@ -159,8 +159,21 @@ export class FrameSealer {
   }
 }
 
-/** The plaintext of a whole frame. Throws TM1206 (malformed) or TM1601 (altered, or of another key or domain). */
-export function openFrame(bytes: Buffer, domainId: string, key: Buffer): Buffer {
+/** Memory for one plaintext after the other, so that reading many frames leaves nothing to collect. */
+export class PlainMemory {
+  #bytes = Buffer.alloc(0);
+
+  room(length: number): Buffer {
+    if (length > this.#bytes.length) this.#bytes = Buffer.allocUnsafeSlow(length);
+    return this.#bytes.subarray(0, length);
+  }
+}
+
+/**
+ * The plaintext of a whole frame, in `memory` until that is used again. Throws TM1206 (malformed) or TM1601 (altered, or
+ * of another key or domain).
+ */
+export function openFrame(bytes: Buffer, domainId: string, key: Buffer, memory = new PlainMemory()): Buffer {
   const { codec, plainLength, storedLength } = parseFrameHeader(bytes);
   if (bytes.length !== FRAME_HEADER_BYTES + storedLength + FRAME_TAG_BYTES)
     throw new TmError('TM1206', 'a frame of another length');
@@ -173,9 +186,9 @@ export function openFrame(bytes: Buffer, domainId: string, key: Buffer): Buffer 
     body = decipher.update(bytes.subarray(FRAME_HEADER_BYTES, FRAME_HEADER_BYTES + storedLength));
     decipher.final();
     if (codec === CODEC.zstd) {
-      // One chunk for all of it: the default of many small ones costs a quarter more.
-      const chunkSize = Math.max(plainLength, 64) + 64;
-      body = zstdDecompressSync(body, { maxOutputLength: plainLength, chunkSize });
+      const packed = body;
+      body = memory.room(plainLength);
+      if (decompress(packed, body) !== plainLength) throw new Error('not decompressed');
     }
   } catch (error) {
     throw new TmError('TM1601', 'a frame does not open', { cause: error });

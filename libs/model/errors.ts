@@ -124,6 +124,11 @@ export const ERRORS = {
     4,
     'An object of the chain is missing or altered; run `tidemark verify`.',
   ),
+  TM1213: spec(
+    'the registry does not know an object of the store',
+    1,
+    'It takes space and does no harm; an upload that did not end leaves such objects.',
+  ),
   // 13xx: the registry
   TM1301: spec(
     'the registry cannot be reached',

@@ -1,3 +1,4 @@
+import { PlainMemory } from '../blocks/frame.ts';
 import type { TmError } from '../model/errors.ts';
 import { type BlockSupplier, placeAt } from './block-supplier.ts';
 import { damaged, type FrameReader, inBlock, isDamage } from './frame-reader.ts';
@@ -37,13 +38,14 @@ export class BlockFetcher {
       else one.fail(damaged(one.id));
     });
     const ranges = planReads(placed);
+    const memory = new PlainMemory();
     let next = this.#read(ranges[0]);
     for (const [i, range] of ranges.entries()) {
       const bytes = await next;
       next = this.#read(ranges[i + 1]);
       next.catch(() => {});
-      if (bytes) await this.#deliverRange(range, bytes, range.offset);
-      else await this.#deliverSingly(range);
+      if (bytes) await this.#deliverRange(range, bytes, memory);
+      else await this.#deliverSingly(range, memory);
     }
   }
 
@@ -58,29 +60,33 @@ export class BlockFetcher {
     }
   }
 
-  async #deliverSingly({ pack, frames }: RangeRead<Placed>): Promise<void> {
+  async #deliverSingly({ pack, frames }: RangeRead<Placed>, memory: PlainMemory): Promise<void> {
     for (const { offset, length, blocks } of frames) {
       try {
-        await this.#deliverFrame(await this.#supplier.read(pack, offset, length), blocks);
+        await this.#deliverFrame(await this.#supplier.read(pack, offset, length), blocks, memory);
       } catch (error) {
         failAll(blocks, error);
       }
     }
   }
 
-  async #deliverRange({ frames }: RangeRead<Placed>, bytes: Buffer, start: number): Promise<void> {
+  async #deliverRange(
+    { frames, offset: start }: RangeRead<Placed>,
+    bytes: Buffer,
+    memory: PlainMemory,
+  ): Promise<void> {
     for (const { offset, length, blocks } of frames) {
       const from = offset - start;
       try {
-        await this.#deliverFrame(bytes.subarray(from, from + length), blocks);
+        await this.#deliverFrame(bytes.subarray(from, from + length), blocks, memory);
       } catch (error) {
         failAll(blocks, error);
       }
     }
   }
 
-  async #deliverFrame(bytes: Buffer, blocks: readonly Placed[]): Promise<void> {
-    const plain = await this.#frames.open(bytes);
+  async #deliverFrame(bytes: Buffer, blocks: readonly Placed[], memory: PlainMemory): Promise<void> {
+    const plain = await this.#frames.open(bytes, memory);
     let block: Buffer | undefined;
     let last: Placed | undefined;
     for (const placed of blocks) {

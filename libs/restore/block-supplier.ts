@@ -46,17 +46,20 @@ export function placeAt(places: Buffer, i: number): BlockPlace | undefined {
   };
 }
 
+/** Without a ring it serves who opens nothing. */
+type SupplierKeys = Pick<ReadingKeys, 'domainId'> & Partial<Pick<ReadingKeys, 'ring'>>;
+
 /** The supplier of the thread that holds registry, store and keys. */
 export class StoreSupplier implements BlockSupplier {
   readonly #registry: Registry;
   readonly #store: Store;
-  readonly #keys: ReadingKeys;
+  readonly #keys: SupplierKeys;
   readonly #signal: AbortSignal | undefined;
   /** Calls under way, to be given up at an interrupt. */
   readonly #waiting = new Set<() => void>();
   bytesFetched = 0;
 
-  constructor(registry: Registry, store: Store, keys: ReadingKeys, signal?: AbortSignal) {
+  constructor(registry: Registry, store: Store, keys: SupplierKeys, signal?: AbortSignal) {
     this.#registry = registry;
     this.#store = store;
     this.#keys = keys;
@@ -88,7 +91,12 @@ export class StoreSupplier implements BlockSupplier {
   }
 
   key(id: Buffer): Promise<Buffer> {
-    return this.#unlessInterrupted(this.#keys.ring.get(id));
+    return this.#unlessInterrupted(this.#ring(id));
+  }
+
+  async #ring(id: Buffer): Promise<Buffer> {
+    if (!this.#keys.ring) throw new TmError('TM1402', 'what is read is encrypted');
+    return this.#keys.ring.get(id);
   }
 
   /** A store that hangs must not keep an interrupted process. */

@@ -1,4 +1,4 @@
-import { openFrame, parseFrameHeader } from '../blocks/frame.ts';
+import { openFrame, type PlainMemory, parseFrameHeader } from '../blocks/frame.ts';
 import { packName } from '../blocks/pack.ts';
 import { KeyedHasher } from '../model/digests.ts';
 import { TmError } from '../model/errors.ts';
@@ -27,8 +27,11 @@ export class FrameReader {
     return this.#hasher.digest(bytes);
   }
 
-  /** The plaintext of a whole frame. Throws TM1206, TM1404, TM1601. */
-  async open(bytes: Buffer): Promise<Buffer> {
+  /**
+   * The plaintext of a whole frame, in `memory` if given: another call with the same memory writes over it. Throws TM1206,
+   * TM1404, TM1601.
+   */
+  async open(bytes: Buffer, memory?: PlainMemory): Promise<Buffer> {
     const { keyId } = parseFrameHeader(bytes);
     const name = keyId.toString('latin1');
     let key = this.#keys.get(name);
@@ -37,7 +40,7 @@ export class FrameReader {
       key.catch(() => this.#keys.delete(name));
       this.#keys.set(name, key);
     }
-    return openFrame(bytes, this.#domainId, await key);
+    return openFrame(bytes, this.#domainId, await key, memory);
   }
 
   /** A block in its frame's plaintext. Throws TM1601 where it is not the one that its id names (promise 10). */

@@ -1,183 +1,228 @@
-import { openFrame, parseFrameHeader } from '../blocks/frame.ts';
-import { type IndexedFrame, packName, readPackIndex } from '../blocks/pack.ts';
-import type { BackupInfo } from '../model/backup.ts';
-import { blake3, KeyedHasher } from '../model/digests.ts';
-import { blockIdsOf, decodeState } from '../model/entry.ts';
-import { type ErrorCode, TmError } from '../model/errors.ts';
-import { joinPath, type TreePath } from '../model/tree-path.ts';
+import { packName } from '../blocks/pack.ts';
+import { TmError } from '../model/errors.ts';
 import type { Registry } from '../registry/port.ts';
-import type { ReadingKeys } from '../restore/block-supplier.ts';
-import { verifyChain } from '../store/journal.ts';
+import { type ReadingKeys, StoreSupplier } from '../restore/block-supplier.ts';
+import type { FrameKeys } from '../restore/frame-reader.ts';
+import { InlinePool, type TaskPool, ThreadPool } from '../restore/thread-pool.ts';
 import type { Store } from '../store/port.ts';
+import { type Finding, finding, type OnFinding } from './finding.ts';
+import { PackCheck } from './pack-check.ts';
+import { type KnownPack, listPacks } from './pack-list.ts';
+import type { PackResult, PackTask } from './pack-task.ts';
+import { EntryCheck } from './verify-entries.ts';
+import { verifyJournal } from './verify-journal.ts';
+import { RunCheck } from './verify-runs.ts';
 
-export interface Finding {
-  readonly code: ErrorCode;
-  /** Object of the store. */
-  readonly object?: string;
-  /** Block id, hex. */
-  readonly block?: string;
-  readonly backup?: BackupInfo;
-  readonly path?: TreePath;
-  readonly message: string;
-}
+export type { Finding };
 
 export interface VerifyRequest {
   readonly domain: string;
-  readonly writer: string;
-  /** Read, decrypt and check every block; needs the keys. */
-  readonly readData: boolean;
-  readonly onFinding: (finding: Finding) => void;
+  /** Part of the packs, from 0 to 1, of which every block is read, decrypted and checked. */
+  readonly readData: number;
+  readonly threads: number;
+  /** From 0 to 1, for the choice of packs. */
+  readonly random: () => number;
+  readonly onFinding: OnFinding;
   readonly onProgress: (progress: { packs: number; bytes: number }) => void;
+  readonly signal?: AbortSignal;
+}
+
+export interface VerifyDeps {
+  readonly registry: Registry;
+  readonly store: Store;
+  /** Opens blocks; needed to read data. */
+  readonly keys: ReadingKeys | undefined;
+  readonly frameKeys: FrameKeys;
+  /** Name of a data key's object, and of the folder of the domain's own. */
+  readonly dataKeyName: (id: Buffer) => string;
+  readonly domainKeys: string;
+  /** Records durably what was found damaged, so that the next backup that has those blocks puts them anew. */
+  readonly onDamage: (damage: Damage) => Promise<void>;
+}
+
+export interface Damage {
+  /** Packs of which nothing counts as whole. */
+  readonly packs: readonly Buffer[];
+  /** Blocks in other packs. */
+  readonly blocks: readonly Buffer[];
+  /** All blocks that were not known as damaged before. */
+  readonly newlyFound: readonly Buffer[];
 }
 
 export interface VerifyResult {
   packs: number;
+  /** Of those, the ones whose blocks were read. */
+  packsRead: number;
   bytes: number;
   blocks: number;
   findings: number;
+  notices: number;
 }
 
-/** Checks the store against the registry: journal, packs, and that every block that an entry names is there and, if asked, whole. */
+const SCRIPT = new URL(
+  import.meta.url.endsWith('.ts') ? './verify-worker.ts' : './verify-worker.js',
+  import.meta.url,
+);
+
+/** A random part of the packs, at least one where a part is asked for; all in the order given. */
+export function choosePacks<P>(packs: readonly P[], part: number, random: () => number): Set<P> {
+  const wanted = Math.min(packs.length, Math.ceil(packs.length * part));
+  const all = [...packs];
+  for (let i = 0; i < wanted; i++) {
+    const other = i + Math.floor(random() * (all.length - i));
+    [all[i], all[other]] = [all[other]!, all[i]!];
+  }
+  return new Set(all.slice(0, wanted));
+}
+
+/**
+ * Checks the store against the registry: journals, keys, packs, runs, and that every block that an entry names is there
+ * and, if asked, whole. Names every file of every backup that damage hits.
+ */
 export class Verification {
   readonly #request: VerifyRequest;
-  readonly #registry: Registry;
-  readonly #store: Store;
-  readonly #keys: ReadingKeys | undefined;
+  readonly #deps: VerifyDeps;
+  readonly #pool: TaskPool<PackTask, PackResult>;
+  readonly #entries: EntryCheck;
+  /** Hex ids of blocks that were found missing or damaged: grows with the damage. */
   readonly #bad = new Set<string>();
-  readonly #result: VerifyResult = { packs: 0, bytes: 0, blocks: 0, findings: 0 };
+  readonly #proven = new Set<string>();
+  readonly #badPacks = new Map<string, Buffer>();
+  readonly #inBadPacks = new Set<string>();
+  readonly #keys = new Map<string, Promise<boolean>>();
+  readonly #running = new Set<Promise<void>>();
+  #failure: unknown;
+  readonly #result: VerifyResult = {
+    packs: 0,
+    packsRead: 0,
+    bytes: 0,
+    blocks: 0,
+    findings: 0,
+    notices: 0,
+  };
 
-  constructor(
-    request: VerifyRequest,
-    deps: { registry: Registry; store: Store; keys: ReadingKeys | undefined },
-  ) {
+  constructor(request: VerifyRequest, deps: VerifyDeps) {
     this.#request = request;
-    this.#registry = deps.registry;
-    this.#store = deps.store;
-    this.#keys = deps.keys;
+    this.#deps = deps;
+    const { registry, store, keys, frameKeys } = deps;
+    const supplier = new StoreSupplier(registry, store, keys ?? frameKeys, request.signal);
+    const setup: FrameKeys = { domainId: frameKeys.domainId, dedupKey: frameKeys.dedupKey };
+    if (request.readData > 0) this.#pool = new ThreadPool(SCRIPT, setup, request.threads, supplier);
+    else {
+      const check = new PackCheck(setup, supplier);
+      this.#pool = new InlinePool((task) => check.run(task));
+    }
+    this.#entries = new EntryCheck(registry, request.domain, this.#found);
   }
 
   async run(): Promise<VerifyResult> {
-    for (const { object, problem } of await verifyChain(this.#store, this.#request.writer)) {
-      this.#found({ code: 'TM1212', object, message: problem });
+    const { registry, store, keys } = this.#deps;
+    try {
+      await verifyJournal(registry, store, this.#found);
+      await this.#domainKeys();
+      const { whole, broken } = await listPacks(this.#request.domain, registry, store, this.#found);
+      this.#result.packs = whole.length + broken.length;
+      for (const id of broken) await this.#packIsBad(id);
+      await Promise.all([this.#packs(whole), this.#entries.findLacking()]);
+      await new RunCheck(registry, store, this.#request.readData > 0 ? keys : undefined, this.#found).run();
+    } finally {
+      await Promise.allSettled(this.#running);
+      await this.#pool.close();
     }
-    for await (const packs of this.#registry.blocks.packs(this.#request.domain)) {
-      for (const pack of packs) if (pack.state === 'ready') await this.#pack(pack.id, pack.size);
-    }
-    await this.#entries();
+    await this.#recordDamage();
+    for (const id of await this.#entries.lacking(this.#proven)) this.#bad.add(id);
+    await this.#entries.nameFiles(this.#bad);
     return this.#result;
   }
 
-  #found(finding: Finding): void {
-    this.#result.findings++;
-    this.#request.onFinding(finding);
-  }
+  readonly #found = (found: Finding): void => {
+    if (found.notice) this.#result.notices++;
+    else this.#result.findings++;
+    this.#request.onFinding(found);
+  };
 
-  async #pack(id: Buffer, size: number): Promise<void> {
-    const object = packName(id);
-    this.#result.packs++;
-    try {
-      const info = await this.#store.stat(object);
-      if (!info) throw new TmError('TM1205', object);
-      if (info.size !== size)
-        throw new TmError('TM1206', `${object} has ${info.size} bytes instead of ${size}`);
-      if (this.#keys) await this.#data(id, object, size, this.#keys);
-    } catch (error) {
-      if (!(error instanceof TmError)) throw error;
-      this.#found({ code: error.code, object, message: error.message });
-      for (const block of await this.#registry.blocks.blocksOf(this.#request.domain, id))
-        this.#bad.add(block.id.toString('hex'));
-    }
-    this.#request.onProgress({ packs: this.#result.packs, bytes: this.#result.bytes });
-  }
-
-  async #data(id: Buffer, object: string, size: number, keys: ReadingKeys): Promise<void> {
-    const bytes = await this.#store.read(object);
-    this.#result.bytes += bytes.length;
-    const whole = bytes.length === size && blake3(bytes).equals(id);
-    if (!whole) this.#found({ code: 'TM1206', object, message: `${object} differs from its id` });
-    const index = await readPackIndex(
-      async (offset, length) => bytes.subarray(offset, offset + length),
-      bytes.length,
-    );
-    const hasher = new KeyedHasher(keys.dedupKey);
-    for (const frame of index.frames)
-      await this.#frame(
-        bytes.subarray(frame.offset, frame.offset + frame.length),
-        frame,
-        object,
-        keys,
-        hasher,
-      );
-  }
-
-  async #frame(
-    bytes: Buffer,
-    frame: IndexedFrame,
-    object: string,
-    keys: ReadingKeys,
-    hasher: KeyedHasher,
-  ): Promise<void> {
-    let plain: Buffer | undefined;
-    try {
-      plain = openFrame(bytes, keys.domainId, await keys.ring.get(parseFrameHeader(bytes).keyId));
-    } catch (error) {
-      if (!(error instanceof TmError)) throw error;
-    }
-    let at = 0;
-    for (const { id, length } of frame.blocks) {
-      this.#result.blocks++;
-      const block = plain?.subarray(at, at + length);
-      at += length;
-      if (block?.length === length && hasher.digest(block).equals(id)) continue;
-      this.#bad.add(id.toString('hex'));
-      this.#found({
-        code: 'TM1601',
-        object,
-        block: id.toString('hex'),
-        message: `block ${id.toString('hex')} in ${object}`,
-      });
-    }
-  }
-
-  /** Every block that an entry of a committed backup names has to be known; those of damaged blocks are named. */
-  async #entries(): Promise<void> {
-    const backups = await this.#registry.backups.list({});
-    for (const backup of backups) {
-      if (this.#bad.size === 0 && backup !== backups.findLast((one) => one.sourceId === backup.sourceId))
-        continue;
-      for await (const page of this.#registry.entries.list(backup.sourceId, backup.seq))
-        await this.#page(backup, page);
-    }
-  }
-
-  async #page(
-    backup: BackupInfo,
-    page: readonly { dir: TreePath; name: Buffer; state: Buffer }[],
-  ): Promise<void> {
-    const named = page.map((entry) => blockIdsOf(decodeState(entry.state)));
-    const ids = [...new Map(named.flat().map((id) => [id.toString('hex'), id])).values()];
-    if (ids.length === 0) return;
-    const rows = await this.#registry.blocks.locate(this.#request.domain, ids);
-    const children = new Map(rows.map((row, i) => [ids[i]!.toString('hex'), row]));
-    page.forEach(({ dir, name }, i) => {
-      const hit = named[i]!.map((id) => id.toString('hex')).find((hex) =>
-        this.#isBad(hex, children.get(hex)),
-      );
-      if (hit)
-        this.#found({
-          code: 'TM1601',
-          block: hit,
-          backup,
-          path: joinPath(dir, name),
-          message: `block ${hit}`,
+  async #packs(packs: readonly KnownPack[]): Promise<void> {
+    const { readData, random, onProgress } = this.#request;
+    const chosen = choosePacks(packs, readData, random);
+    let done = 0;
+    for (const pack of packs) {
+      await this.#pool.ready();
+      if (this.#failure) break;
+      const task = this.#pool
+        .run({ pack: Buffer.from(pack.id), size: pack.size, readData: chosen.has(pack) })
+        .then((result) => this.#pack(pack.id, chosen.has(pack), result))
+        .catch((error) => {
+          this.#failure ??= error;
+        })
+        .finally(() => {
+          this.#running.delete(task);
+          onProgress({ packs: ++done, bytes: this.#result.bytes });
         });
+      this.#running.add(task);
+    }
+    await Promise.all(this.#running);
+    if (this.#failure) throw this.#failure;
+  }
+
+  async #pack(id: Buffer, wasRead: boolean, result: PackResult): Promise<void> {
+    const object = packName(id);
+    this.#result.bytes += result.bytes;
+    this.#result.blocks += result.blocks;
+    if (wasRead) this.#result.packsRead++;
+    for (const { code, block, message } of result.problems) {
+      const hex = block && Buffer.from(block).toString('hex');
+      this.#found({ code, object, message, ...(hex ? { block: hex } : {}) });
+      if (hex) this.#bad.add(hex);
+      else await this.#packIsBad(id);
+    }
+    let opens = true;
+    for (const key of result.keys) opens = (await this.#dataKey(Buffer.from(key))) && opens;
+    if (!opens) await this.#packIsBad(id);
+    else if (wasRead) this.#proven.add(id.toString('hex'));
+  }
+
+  async #packIsBad(id: Buffer): Promise<void> {
+    this.#badPacks.set(id.toString('hex'), id);
+    for (const block of await this.#deps.registry.blocks.blocksOf(this.#request.domain, id)) {
+      this.#bad.add(block.id.toString('hex'));
+      this.#inBadPacks.add(block.id.toString('hex'));
+    }
+  }
+
+  /** Whether a data key is there and, with the domain's private key, opens. Told once. */
+  #dataKey(id: Buffer): Promise<boolean> {
+    const { store, keys, dataKeyName } = this.#deps;
+    const object = dataKeyName(id);
+    let known = this.#keys.get(object);
+    if (!known) {
+      known = finding(this.#found, { object }, async () => {
+        if (keys) await keys.ring.get(id);
+        else if (!(await store.stat(object))) throw missingKey(object);
+      });
+      this.#keys.set(object, known);
+    }
+    return known;
+  }
+
+  async #domainKeys(): Promise<void> {
+    const { store, domainKeys } = this.#deps;
+    await finding(this.#found, { object: domainKeys }, async () => {
+      for await (const _ of store.list(domainKeys)) return;
+      throw missingKey(domainKeys);
     });
   }
 
-  #isBad(hex: string, row: { children: Buffer } | undefined): boolean {
-    if (!row || this.#bad.has(hex)) return true;
-    for (let at = 0; at < row.children.length; at += 32)
-      if (this.#bad.has(row.children.toString('hex', at, at + 32))) return true;
-    return false;
+  /** Blocks that the registry knows as damaged already are not recorded again. */
+  async #recordDamage(): Promise<void> {
+    const ids = [...this.#bad].map((id) => Buffer.from(id, 'hex'));
+    if (ids.length === 0) return;
+    const { registry, onDamage } = this.#deps;
+    const present = await registry.blocks.present(this.#request.domain, Buffer.concat(ids));
+    const newlyFound = ids.filter((_, i) => present[i] === 1);
+    if (newlyFound.length === 0) return;
+    const blocks = newlyFound.filter((id) => !this.#inBadPacks.has(id.toString('hex')));
+    await onDamage({ packs: [...this.#badPacks.values()], blocks, newlyFound });
   }
 }
+
+const missingKey = (object: string): TmError => new TmError('TM1404', `${object} is missing`);

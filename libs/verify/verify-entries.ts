@@ -1,0 +1,126 @@
+import { BlockKind } from '../blocks/intake.ts';
+import type { BackupInfo } from '../model/backup.ts';
+import { blockIdsOf, decodeState } from '../model/entry.ts';
+import { joinPath } from '../model/tree-path.ts';
+import type { EntryVersion, Registry } from '../registry/port.ts';
+import type { OnFinding } from './finding.ts';
+
+const hex = (id: Buffer): string => id.toString('hex');
+
+/**
+ * The blocks that entries name. `lacking` grows with what is missing, not with what is there: blocks that the registry
+ * does not know, or knows as damaged.
+ */
+export class EntryCheck {
+  readonly #registry: Registry;
+  readonly #domain: string;
+  readonly #onFinding: OnFinding;
+  readonly #lacking = new Set<string>();
+
+  constructor(registry: Registry, domain: string, onFinding: OnFinding) {
+    this.#registry = registry;
+    this.#domain = domain;
+    this.#onFinding = onFinding;
+  }
+
+  /** Looks every block of every version up. */
+  async findLacking(): Promise<void> {
+    for await (const states of this.#registry.entries.allStates(this.#domain)) {
+      const ids = new Map<string, Buffer>();
+      const trees: Buffer[] = [];
+      for (const bytes of states) {
+        const state = decodeState(bytes);
+        for (const id of blockIdsOf(state)) ids.set(id.toString('latin1'), id);
+        for (const item of state.recipe?.items ?? []) if (item.kind === 'recipe') trees.push(item.id);
+      }
+      await this.#lookUp([...ids.values()]);
+      await this.#lookUpChildren(trees);
+    }
+  }
+
+  async #lookUp(ids: readonly Buffer[]): Promise<void> {
+    const present = await this.#registry.blocks.present(this.#domain, Buffer.concat(ids));
+    ids.forEach((id, i) => {
+      if (present[i] === 0) this.#lacking.add(hex(id));
+    });
+  }
+
+  /** Level by level below recipe blocks. */
+  async #lookUpChildren(trees: readonly Buffer[]): Promise<void> {
+    for (let level = trees; level.length > 0; ) {
+      const below: Buffer[] = [];
+      for (const row of await this.#registry.blocks.locate(this.#domain, level)) {
+        if (!row) continue;
+        const children = childrenOf(row.children);
+        await this.#lookUp(children);
+        for (const child of await this.#registry.blocks.locate(this.#domain, children))
+          if (child?.kind === BlockKind.recipe) below.push(child.id);
+      }
+      level = below;
+    }
+  }
+
+  /**
+   * Of the lacking blocks those that count: the registry may call a block damaged that was just read and found whole.
+   * `proven`: packs, hex, whose blocks were all read.
+   */
+  async lacking(proven: ReadonlySet<string>): Promise<Set<string>> {
+    const bad = new Set<string>();
+    for (const id of this.#lacking) {
+      const [row] = await this.#registry.blocks.locate(this.#domain, [Buffer.from(id, 'hex')]);
+      if (!row || !proven.has(hex(row.pack))) bad.add(id);
+    }
+    return bad;
+  }
+
+  /** Names every file of every backup that needs one of the blocks. */
+  async nameFiles(bad: ReadonlySet<string>): Promise<void> {
+    if (bad.size === 0) return;
+    for (const backup of await this.#registry.backups.list({})) {
+      for await (const page of this.#registry.entries.list(backup.sourceId, backup.seq))
+        for (const entry of page) await this.#nameFile(backup, entry, bad);
+    }
+  }
+
+  async #nameFile(
+    backup: BackupInfo,
+    { dir, name, state }: EntryVersion,
+    bad: ReadonlySet<string>,
+  ): Promise<void> {
+    const decoded = decodeState(state);
+    const trees = decoded.recipe?.items.filter((item) => item.kind === 'recipe') ?? [];
+    const own = blockIdsOf(decoded)
+      .map(hex)
+      .find((id) => bad.has(id));
+    const block =
+      own ??
+      (await this.#badBelow(
+        trees.map(({ id }) => id),
+        bad,
+      ));
+    if (!block) return;
+    const path = name.length === 0 ? dir : joinPath(dir, name);
+    this.#onFinding({ code: 'TM1601', block, backup, path, message: `block ${block}` });
+  }
+
+  async #badBelow(trees: readonly Buffer[], bad: ReadonlySet<string>): Promise<string | undefined> {
+    for (let level = trees; level.length > 0; ) {
+      const below: Buffer[] = [];
+      for (const row of await this.#registry.blocks.locate(this.#domain, level)) {
+        const children = childrenOf(row?.children ?? Buffer.alloc(0));
+        const found = children.map(hex).find((id) => bad.has(id));
+        if (found) return found;
+        for (const child of await this.#registry.blocks.locate(this.#domain, children))
+          if (child?.kind === BlockKind.recipe) below.push(child.id);
+      }
+      level = below;
+    }
+    return undefined;
+  }
+}
+
+function childrenOf(ids: Buffer): Buffer[] {
+  const children: Buffer[] = [];
+  for (let at = 0; at < ids.length; at += 32) children.push(ids.subarray(at, at + 32));
+  return children;
+}
