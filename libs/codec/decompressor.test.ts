@@ -5,7 +5,11 @@ import { nativeDecompressor, zlibDecompressor } from './decompressor.ts';
 
 test('native and public zstd give the same plaintext, and -1 for what is damaged, cut or too long', () => {
   for (const decompress of [nativeDecompressor()!, zlibDecompressor]) {
-    for (const plain of [Buffer.from('x'), Buffer.alloc(1_000_000, 'text that repeats '), randomBytes(70_000)]) {
+    for (const plain of [
+      Buffer.from('x'),
+      Buffer.alloc(1_000_000, 'text that repeats '),
+      randomBytes(70_000),
+    ]) {
       const packed = zstdCompressSync(plain);
       const into = Buffer.alloc(plain.length);
       expect(decompress(packed, into)).toBe(plain.length);
