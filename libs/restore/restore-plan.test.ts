@@ -1,0 +1,177 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import type { ContentItem } from '../blocks/recipe-reader.ts';
+import type { Hole } from '../model/entry.ts';
+import { fromSlashes } from '../model/tree-path.ts';
+import { stretchesOf } from './big-file.ts';
+import { LinkTable } from './link-table.ts';
+import { groupPieces, type Piece, PieceLayout } from './pieces.ts';
+import { LinkOutcome } from './protocol.ts';
+import { type PlacedBlock, planReads } from './read-plan.ts';
+import { planPaths } from './restore-plan.ts';
+
+const idOf = (n: number): Buffer => Buffer.alloc(32, n);
+
+/** A file as stretches of data and holes, its data cut into items wherever chance wants. */
+const file = fc
+  .record({
+    stretches: fc.array(fc.record({ data: fc.boolean(), length: fc.integer({ min: 1, max: 40 }) }), {
+      maxLength: 12,
+    }),
+    cuts: fc.array(fc.record({ length: fc.integer({ min: 1, max: 50 }), zeros: fc.boolean() }), {
+      maxLength: 40,
+    }),
+  })
+  .map(({ stretches, cuts }) => {
+    const holes: Hole[] = [];
+    let size = 0;
+    let data = 0;
+    for (const { data: isData, length } of stretches) {
+      if (isData) data += length;
+      else holes.push({ offset: size, length });
+      size += length;
+    }
+    const items: ContentItem[] = [];
+    for (let left = data, i = 0; left > 0; i++) {
+      const cut = cuts[i] ?? { length: left, zeros: false };
+      const length = Math.min(left, cut.length);
+      items.push(cut.zeros ? { kind: 'zeros', length } : { kind: 'block', id: idOf(i % 250), length });
+      left -= length;
+    }
+    return { holes, items, size };
+  });
+
+const layOut = ({ holes, items }: { holes: readonly Hole[]; items: readonly ContentItem[] }): Piece[] => {
+  const layout = new PieceLayout(holes);
+  return items.flatMap((item) => [...layout.place(item)]);
+};
+
+test('every byte of a file is written once, holes never, each from its place in its block', () => {
+  fc.assert(
+    fc.property(file, ({ holes, items, size }) => {
+      const written = new Uint8Array(size);
+      const pieces = layOut({ holes, items });
+      for (const { offset, length } of pieces)
+        for (let at = offset; at < offset + length; at++) written[at]!++;
+      const expected = new Uint8Array(size).fill(1);
+      for (const { offset, length } of holes) expected.fill(0, offset, offset + length);
+      expect([...written]).toEqual([...expected]);
+      const { blocks, zeros } = groupPieces(pieces);
+      expect(blocks.map(({ id, length }) => ({ id, length }))).toEqual(
+        items.flatMap((item) => (item.kind === 'block' ? [{ id: item.id, length: item.length }] : [])),
+      );
+      for (const { length, pieces: own } of blocks) {
+        let from = 0;
+        for (const piece of own) {
+          expect(piece.from).toBe(from);
+          from += piece.length;
+        }
+        expect(from).toBe(length);
+      }
+      expect(zeros.every(({ block }) => block === undefined)).toBe(true);
+    }),
+  );
+});
+
+test('the stretches of a large file make it up, and no block is in two of them', async () => {
+  await fc.assert(
+    fc.asyncProperty(file, fc.integer({ min: 1, max: 100 }), async ({ holes, items, size }, bytes) => {
+      const pieces = layOut({ holes, items });
+      const stretches = await Array.fromAsync(stretchesOf(pieces, size, bytes));
+      expect(stretches.flatMap((one) => one.pieces)).toEqual(pieces);
+      let at = 0;
+      for (const { start, end, pieces: own } of stretches) {
+        expect(start).toBe(at);
+        expect(own.every((piece) => piece.offset >= start && piece.offset + piece.length <= end)).toBe(true);
+        expect(own[0]?.from ?? 0).toBe(0);
+        at = end;
+      }
+      expect(at).toBe(size);
+    }),
+  );
+});
+
+test('each frame is read once, in order of pack and offset, and gives every block that is wanted', () => {
+  const placed = fc.record({
+    pack: fc.integer({ min: 0, max: 3 }),
+    frame: fc.integer({ min: 0, max: 30 }),
+    offset: fc.integer({ min: 0, max: 5 }),
+  });
+  const FRAME = 400_000;
+  fc.assert(
+    fc.property(fc.array(placed, { maxLength: 80 }), (wanted) => {
+      const blocks: PlacedBlock[] = wanted.map(({ pack, frame, offset }) => ({
+        id: idOf(offset),
+        length: 10,
+        place: {
+          pack: idOf(pack),
+          frameOffset: frame * FRAME,
+          frameLength: FRAME,
+          offset: offset * 10,
+          length: 10,
+        },
+      }));
+      const ranges = planReads(blocks);
+      const frames = ranges.flatMap((range) =>
+        range.frames.map((frame) => ({ ...frame, key: range.pack[0]! * 1000 + frame.offset / FRAME })),
+      );
+      const keys = frames.map(({ key }) => key);
+      expect(keys).toEqual([...new Set(keys)].sort((a, b) => a - b));
+      expect(new Set(frames.flatMap((frame) => frame.blocks))).toEqual(new Set(blocks));
+      for (const { offset, length, frames: inside } of ranges) {
+        expect(length).toBeLessThanOrEqual(4 * 1024 * 1024);
+        for (const frame of inside) {
+          expect(frame.offset).toBeGreaterThanOrEqual(offset);
+          expect(frame.offset + frame.length).toBeLessThanOrEqual(offset + length);
+        }
+      }
+    }),
+  );
+});
+
+test('paths that are asked for come in tree order, without what lies below another one', () => {
+  const plan = (...paths: string[]) => planPaths(paths.map((path) => fromSlashes(path)));
+  expect(plan('b', 'a/b', 'a', 'a.b', 'a/b/c', 'b')).toEqual(
+    ['a', 'a.b', 'b'].map((path) => fromSlashes(path)),
+  );
+  expect(plan('a', '.')).toEqual([fromSlashes('.')]);
+});
+
+/** Many that begin at the same slot, and others. */
+const linkGroup = fc.oneof(
+  fc.bigInt({ min: 1n, max: 40n }).map((n) => (n << 48n) | 1n),
+  fc.bigInt({ min: 1n, max: 2n ** 64n - 1n }),
+);
+
+test('a link group has one first name, and keeps what became of it', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'tidemark-links-'));
+  try {
+    fc.assert(
+      fc.property(fc.array(linkGroup, { maxLength: 200 }), (groups) => {
+        const table = new LinkTable(folder, groups.length);
+        const firsts = new Map<bigint, number>();
+        groups.forEach((group, i) => {
+          const place = { dir: Buffer.from('d\0e'), name: Buffer.from(`n${i}`) };
+          expect(table.isFirst(group, place)).toBe(!firsts.has(group));
+          if (!firsts.has(group)) firsts.set(group, i);
+        });
+        for (const [group, i] of firsts) {
+          expect(table.first(group)).toEqual({
+            dir: Buffer.from('d\0e'),
+            name: Buffer.from(`n${i}`),
+            outcome: undefined,
+          });
+          table.setOutcome(group, LinkOutcome.failed);
+          expect(table.first(group).outcome).toBe(LinkOutcome.failed);
+        }
+        table.close();
+      }),
+      { numRuns: 30 },
+    );
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+});
