@@ -1,3 +1,4 @@
+import { fromText } from '../../libs/model/byte-text.ts';
 import { ERRORS, type ErrorCode, TmError } from '../../libs/model/errors.ts';
 import {
   bytesToDisplay,
@@ -7,15 +8,20 @@ import {
   pathToJson,
   type TreePath,
 } from '../../libs/model/tree-path.ts';
-import type { Settings } from './options.ts';
+import { messageToDisplay } from './display.ts';
+import type { Settings } from './settings.ts';
 
 type Json = Record<string, unknown>;
+
+/** What a problem with one path is: those of level `note` ask for nothing and change no exit code. */
+const isNote = (code: ErrorCode): boolean => ERRORS[code].exit === 0;
 
 /** Where a command's words go: JSON lines or text on stdout, progress and warnings on stderr. */
 export class Output {
   readonly #settings: Pick<Settings, 'json' | 'quiet' | 'verbose' | 'progress'>;
   #progressShown = false;
   #nextProgress = 0;
+  #isMute = false;
 
   constructor(settings: Pick<Settings, 'json' | 'quiet' | 'verbose' | 'progress'>) {
     this.#settings = settings;
@@ -25,17 +31,26 @@ export class Output {
     return this.#settings.json;
   }
 
+  /** Nobody reads stdout any more: the command goes on without it. */
+  mute(): void {
+    this.#isMute = true;
+  }
+
+  #print(text: string): void {
+    if (!this.#isMute) process.stdout.write(`${text}\n`);
+  }
+
   /** One JSON line, or with text output the line made by `text`. */
   line(json: Json, text: () => string): void {
     this.#clearProgress();
-    if (this.#settings.json) process.stdout.write(`${JSON.stringify(json)}\n`);
-    else if (!this.#settings.quiet) process.stdout.write(`${text()}\n`);
+    if (this.#settings.json) this.#print(JSON.stringify(json));
+    else if (!this.#settings.quiet) this.#print(text());
   }
 
   /** Raw bytes of a file's content. */
   raw(bytes: Buffer): Promise<void> {
     return new Promise((resolve, reject) => {
-      process.stdout.write(bytes, (error) => (error ? reject(error) : resolve()));
+      process.stdout.write(bytes, (error) => (error ? reject(unwritten(error)) : resolve()));
     });
   }
 
@@ -45,21 +60,20 @@ export class Output {
     process.stderr.write(`tidemark: ${text}\n`);
   }
 
-  /** A problem with one path; the command goes on. */
+  /** A problem with one path, or a mere note; the command goes on. */
   problem(code: number | ErrorCode, dir: TreePath, name: Buffer, message?: string): void {
     const key = (typeof code === 'number' ? `TM${code}` : code) as ErrorCode;
     const path = name.length === 0 ? dir : joinPath(dir, name);
-    const title = ERRORS[key].title;
+    const { title, guidance } = ERRORS[key];
+    const type = isNote(key) ? 'note' : 'error';
     this.#clearProgress();
     if (this.#settings.json) {
-      const { guidance } = ERRORS[key];
-      process.stdout.write(
-        `${JSON.stringify({ type: 'error', code: key, message: message ?? title, path: pathToJson(path), guidance })}\n`,
-      );
-    } else {
-      process.stderr.write(
-        `tidemark: ${pathToDisplay(path)}: ${title}${message && message !== title ? ` (${message})` : ''} [${key}]\n`,
-      );
+      const line = { type, code: key, message: message ?? title, path: pathToJson(path), guidance };
+      this.#print(JSON.stringify(line));
+    } else if (type === 'error' || !this.#settings.quiet) {
+      const why = message && message !== title ? ` (${messageToDisplay(message)})` : '';
+      const kind = type === 'note' ? 'note: ' : '';
+      process.stderr.write(`tidemark: ${kind}${pathToDisplay(path)}: ${title}${why} [${key}]\n`);
     }
   }
 
@@ -68,9 +82,9 @@ export class Output {
     const now = Date.now();
     if (now < this.#nextProgress || !this.#settings.progress || this.#settings.quiet) return;
     this.#nextProgress = now + 500;
-    if (this.#settings.json) process.stdout.write(`${JSON.stringify({ type: 'progress', ...json() })}\n`);
+    if (this.#settings.json) this.#print(JSON.stringify({ type: 'progress', ...json() }));
     else if (process.stderr.isTTY) {
-      const width = (process.stderr.columns ?? 80) - 1;
+      const width = (process.stderr.columns || 80) - 1;
       process.stderr.write(`\r\x1b[K${text().slice(0, width)}`);
       this.#progressShown = true;
     }
@@ -90,34 +104,32 @@ export class Output {
         : new TmError('TM1099', error instanceof Error ? error.message : String(error), { cause: error });
     const { guidance, exit } = known.spec;
     if (this.#settings.json) {
-      const path = known.path === undefined ? {} : { path: known.path };
-      process.stdout.write(
-        `${JSON.stringify({ type: 'error', code: known.code, message: known.message, ...path, guidance })}\n`,
+      const path = known.path === undefined ? {} : { path: bytesToJson(fromText(known.path)) };
+      this.#print(
+        JSON.stringify({
+          type: 'error',
+          code: known.code,
+          message: known.message.toWellFormed(),
+          ...path,
+          guidance,
+        }),
       );
     } else {
-      process.stderr.write(`tidemark: ${known.message} [${known.code}]\n  ${guidance}\n`);
+      process.stderr.write(`tidemark: ${messageToDisplay(known.message)} [${known.code}]\n  ${guidance}\n`);
     }
     if (this.#settings.verbose) process.stderr.write(`${stackOf(error)}\n`);
     return exit;
   }
 }
 
+/** What a failed write to stdout is. */
+export const unwritten = (error: Error): TmError => new TmError('TM1004', error.message, { cause: error });
+
 function stackOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
   return error.cause ? `${error.stack}\ncaused by ${stackOf(error.cause)}` : String(error.stack);
 }
 
-const UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'];
-
-export function formatBytes(bytes: number): string {
-  let unit = 0;
-  let value = bytes;
-  while (value >= 1024 && unit < UNITS.length - 1) {
-    value /= 1024;
-    unit++;
-  }
-  return unit === 0 ? `${value} B` : `${value.toFixed(1)} ${UNITS[unit]}`;
-}
-
+export { formatBytes } from './display.ts';
 export const rootToDisplay = (root: Buffer): string => bytesToDisplay(root);
 export const rootToJson = (root: Buffer) => bytesToJson(root);

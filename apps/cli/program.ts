@@ -1,11 +1,16 @@
 import { Command, CommanderError, Option } from 'commander';
 import { TmError } from '../../libs/model/errors.ts';
 import { TIME_FORMS } from '../../libs/model/parse-time.ts';
+import { argumentTexts } from './argument-bytes.ts';
 import type { Context } from './context.ts';
-import { type GlobalOptions, settingsOf } from './options.ts';
-import { Output } from './output.ts';
+import { EXAMPLES } from './examples.ts';
+import { globalOptions } from './options.ts';
+import { Output, unwritten } from './output.ts';
+import { settingsOf } from './settings.ts';
+import { VERSION } from './version.ts';
 
-const VERSION = '0.1.0';
+/** Commands that do nothing but print: when nobody reads on, they are done. */
+const PRINTERS = new Set(['backups', 'ls', 'find', 'cat', 'diff', 'key']);
 
 type Options = Record<string, unknown>;
 /** A command's work: gives the exit code. Modules are loaded only when the command runs. */
@@ -20,20 +25,10 @@ function build(
   const program = new Command('tidemark')
     .description('Differential backups as an event stream.')
     .version(VERSION, '-V, --version')
-    .option('--home <DIR>', 'where registry, state and identity lie (TIDEMARK_HOME)')
-    .option('--store <URL>', 'file:///DIR or a folder (TIDEMARK_STORE)')
-    .option('--source <DIR>', 'the backed-up folder, where a label alone is not enough')
-    .option('--identity <FILE>', 'age identity that opens the store (TIDEMARK_IDENTITY)')
-    .option('--passphrase-file <FILE>', 'passphrase of the identity (or TIDEMARK_PASSPHRASE)')
-    .option('--threads <N>', 'worker threads (default 2)')
-    .option('--json', 'one JSON object a line')
-    .option('--quiet', 'say nothing but errors')
-    .option('--verbose', 'say more; stack traces of errors')
-    .option('--no-progress', 'no progress line')
-    .option('--yes', 'answer every question with yes')
     .showHelpAfterError('See `tidemark --help`.')
     .configureOutput({ writeErr: () => {} })
     .exitOverride();
+  for (const option of globalOptions()) program.addOption(option);
   const add = (
     usage: string,
     description: string,
@@ -41,6 +36,8 @@ function build(
     configure: (command: Command) => Command = (c) => c,
   ) => {
     const command = configure(program.command(usage).description(description).exitOverride());
+    const examples = EXAMPLES[command.name()] ?? [];
+    command.addHelpText('after', ['', 'Examples:', ...examples.map((line) => `  ${line}`)].join('\n'));
     command.action((...all) =>
       perform(
         load,
@@ -66,7 +63,8 @@ function build(
         .option('--exclude <GLOB>', 'leave out what matches (git-ignore style)', collect)
         .option('--exclude-from <FILE>', 'patterns from a file', collect)
         .option('--one-file-system', 'stay on the file system of DIR')
-        .option('--accept-root', 'DIR was emptied or replaced on purpose'),
+        .option('--accept-root', 'DIR was emptied or replaced on purpose')
+        .option('--dry-run', 'say what would be stored; write nothing'),
   );
   add('backups [DIR]', 'list the backups', async () => (await import('./commands/backups.ts')).backups);
   add(
@@ -142,6 +140,11 @@ function build(
     async () => (await import('./commands/tag.ts')).tag,
   );
   add(
+    'doctor',
+    'check the set-up and say what to do',
+    async () => (await import('./commands/doctor.ts')).doctor,
+  );
+  add(
     'key <ACTION>',
     'key show: identity and recipients',
     async () => (await import('./commands/key.ts')).key,
@@ -165,29 +168,57 @@ export async function run(argv: readonly string[]): Promise<number> {
     progress: false,
   });
   const program = build(async (load, command, args) => {
-    const options = command.optsWithGlobals<GlobalOptions & Options>();
-    const settings = settingsOf(options);
-    const output = new Output(settings);
-    const interrupt = new AbortController();
-    const stop = () => interrupt.abort();
-    process.once('SIGINT', stop);
-    process.once('SIGTERM', stop);
-    try {
-      const action = await load();
-      exit = await action({ settings, output, signal: interrupt.signal }, args, options);
-    } catch (error) {
-      exit = output.error(interrupt.signal.aborted ? new TmError('TM1508') : error);
-    } finally {
-      process.off('SIGINT', stop);
-      process.off('SIGTERM', stop);
-    }
+    exit = await perform(load, command, args, fallback);
   });
   try {
-    await program.parseAsync(argv as string[]);
+    await program.parseAsync(argumentTexts(argv));
     return exit;
   } catch (error) {
     if (!(error instanceof CommanderError)) return fallback.error(error);
     if (error.exitCode === 0) return 0;
     return fallback.error(new TmError('TM1001', error.message.replace(/^error: /, '')));
   }
+}
+
+async function perform(
+  load: () => Promise<Action>,
+  command: Command,
+  args: string[],
+  fallback: Output,
+): Promise<number> {
+  const options = command.optsWithGlobals<Options>();
+  const settings = settingsOf(options);
+  const output = new Output(settings);
+  const interrupt = new AbortController();
+  const stop = () => interrupt.abort();
+  process.once('SIGINT', stop);
+  process.once('SIGTERM', stop);
+  const stdout = watchStdout(output, PRINTERS.has(command.name()));
+  try {
+    const action = await load();
+    const exit = await action({ settings, output, signal: interrupt.signal }, args, options);
+    return stdout.failure === undefined ? exit : fallback.error(unwritten(stdout.failure));
+  } catch (error) {
+    return output.error(interrupt.signal.aborted ? new TmError('TM1508') : error);
+  } finally {
+    process.off('SIGINT', stop);
+    process.off('SIGTERM', stop);
+  }
+}
+
+/**
+ * A reader of stdout that went away is no error: a printer ends, other commands go on without words. What could not
+ * be written for another reason (a full disk) makes the command fail.
+ */
+function watchStdout(output: Output, isPrinter: boolean): { failure: Error | undefined } {
+  const seen: { failure: Error | undefined } = { failure: undefined };
+  const gone = (error: NodeJS.ErrnoException) =>
+    error.code === 'EPIPE' || error.code === 'ERR_STREAM_DESTROYED';
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    output.mute();
+    if (!gone(error)) seen.failure ??= error;
+    else if (isPrinter && seen.failure === undefined) process.exit(0);
+  });
+  process.stderr.on('error', () => {});
+  return seen;
 }

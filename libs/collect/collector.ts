@@ -20,6 +20,14 @@ export interface CollectProblem {
   readonly message: string;
 }
 
+/** What was read so far; `totalBytes` of what there is to read is known once the walk is over. */
+export interface CollectProgress {
+  readonly files: number;
+  readonly bytes: number;
+  readonly totalBytes: number | undefined;
+  readonly newBytes: number;
+}
+
 export interface CollectDeps {
   readonly scan: Scan;
   readonly state: StateWriter;
@@ -30,7 +38,7 @@ export interface CollectDeps {
   readonly opened: OpenedBackup;
   readonly now: () => Date;
   readonly onProblem: (problem: CollectProblem) => void;
-  readonly onProgress: (progress: { files: number; bytes: number; newBytes: number }) => void;
+  readonly onProgress: (progress: CollectProgress) => void;
   /** All patches of the new state are in; called before the seal goes out. */
   readonly onState: (stateDigest: Buffer) => void;
   readonly signal?: AbortSignal | undefined;
@@ -64,6 +72,8 @@ export class Collector {
   /** Progress so far. */
   #files = 0;
   #bytes = 0;
+  #workBytes = 0;
+  #hasWalked = false;
 
   constructor(deps: CollectDeps) {
     this.#deps = deps;
@@ -123,6 +133,7 @@ export class Collector {
     for (;;) {
       await this.#until(() => this.#pool?.ready ?? true);
       const step = this.#deps.scan.next();
+      this.#hasWalked = step.type === 'end';
       if (step.type === 'end') return;
       if (step.type === 'work') this.#submit(step.batch, await this.#workers());
       else if (step.type === 'gone') for (const entry of step.entries) await this.#gone(entry, entry.hash);
@@ -130,8 +141,14 @@ export class Collector {
       else if (step.type === 'note')
         for (const entry of step.entries) this.#problem(entry, entry.code, entry.message);
       await setImmediate();
-      this.#deps.onProgress({ files: this.#files, bytes: this.#bytes, newBytes: this.#ledger.newBytes });
+      this.#progress();
     }
+  }
+
+  #progress(): void {
+    const totalBytes = this.#hasWalked ? this.#workBytes : undefined;
+    const newBytes = this.#ledger.newBytes;
+    this.#deps.onProgress({ files: this.#files, bytes: this.#bytes, totalBytes, newBytes });
   }
 
   /** Waits until `condition` holds; a failure anywhere ends the wait. */
@@ -146,6 +163,7 @@ export class Collector {
   #submit(batch: WorkBatch, pool: WorkerPool): void {
     const items = batch.groups.flatMap(({ dir, items: members }) => members.map((item) => ({ dir, item })));
     this.#pending.set(batch.id, { batch, items });
+    this.#workBytes += batch.bytes;
     pool.submit(packTask(batch));
   }
 
@@ -169,7 +187,8 @@ export class Collector {
       await this.#publisher.body(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength), count);
     }
     this.#files += items.length;
-    this.#bytes += result.bytesRead;
+    this.#bytes += batch.bytes;
+    this.#progress();
   }
 
   /** Takes one entry's outcome into the state digest and the new state file. */

@@ -1,9 +1,8 @@
 import { randomBytes, randomUUID } from 'node:crypto';
-import { realpath, stat } from 'node:fs/promises';
 import { BlockKind } from '../blocks/intake.ts';
 import { gearSeedOf } from '../blocks/keys.ts';
 import { type BackupContext, DeltaCalculator } from '../calculate/delta-calculator.ts';
-import { Collector, type CollectProblem } from '../collect/collector.ts';
+import { Collector, type CollectProblem, type CollectProgress } from '../collect/collector.ts';
 import type { WorkerSetup } from '../collect/protocol.ts';
 import { type CommitOutcome, Committer } from '../commit/committer.ts';
 import { DeltaApplier } from '../commit/delta-applier.ts';
@@ -13,6 +12,7 @@ import { TmError } from '../model/errors.ts';
 import type { BackupKind } from '../model/label.ts';
 import type { OpenedBackup, SourceRow } from '../registry/port.ts';
 import { InProcessTransport } from '../transport/in-process.ts';
+import { checkedRoot } from './checked-root.ts';
 import type { Engine } from './engine.ts';
 import { CLOCK_GRANULARITY_NS, type OpenScan, openScan } from './open-scan.ts';
 import { publishOutbox } from './outbox.ts';
@@ -20,7 +20,8 @@ import { ownPaths } from './own-folders.ts';
 import { settleSource } from './recover.ts';
 
 export interface BackupRequest {
-  readonly dir: string;
+  /** Bytes, or their text (model/byte-text.ts). */
+  readonly dir: Buffer | string;
   readonly kind: BackupKind | undefined;
   readonly tags: Readonly<Record<string, string>>;
   readonly excludes: readonly string[];
@@ -28,7 +29,7 @@ export interface BackupRequest {
   readonly acceptRoot: boolean;
   readonly threads: number;
   readonly onProblem: (problem: CollectProblem) => void;
-  readonly onProgress: (progress: { files: number; bytes: number; newBytes: number }) => void;
+  readonly onProgress: (progress: CollectProgress) => void;
   readonly signal: AbortSignal;
 }
 
@@ -37,7 +38,7 @@ const PACK_BYTES = 16 * 1024 * 1024;
 
 /** One backup of one folder: opens the slot, runs the stages over the in-process transport, and ends it one way or the other. */
 export async function backup(engine: Engine, request: BackupRequest): Promise<BackupInfo> {
-  const root = await checkedRoot(engine, request.dir);
+  const root = await checkedRoot(request.dir, ownPaths(engine));
   const source = await ensureSource(engine, root);
   const kind = request.kind ?? (source.baseline > 0 ? 'differential' : 'full');
   if (kind === 'differential' && source.baseline === 0) {
@@ -77,32 +78,6 @@ async function failUnlessCommitted(
     { type: 'backup.failed', data: { backupId: id, label, code } },
   ]);
 }
-
-/** The canonical path, with one clear error for everything that can be wrong with it. */
-async function checkedRoot(engine: Engine, dir: string): Promise<Buffer> {
-  let root: Buffer;
-  try {
-    root = await realpath(Buffer.from(dir), { encoding: 'buffer' });
-    if (!(await stat(root)).isDirectory()) throw new TmError('TM1103', dir, { path: dir });
-  } catch (error) {
-    if (error instanceof TmError) throw error;
-    const { code } = error as NodeJS.ErrnoException;
-    throw new TmError(code === 'ENOENT' ? 'TM1101' : 'TM1102', `${dir} (${code})`, {
-      path: dir,
-      cause: error,
-    });
-  }
-  for (const own of ownPaths(engine)) {
-    const folder = await realpath(Buffer.from(own), { encoding: 'buffer' }).catch(() => undefined);
-    if (folder && isBelow(root, folder))
-      throw new TmError('TM1104', `${dir} is below ${folder}`, { path: dir });
-  }
-  return root;
-}
-
-const isBelow = (path: Buffer, folder: Buffer): boolean =>
-  path.equals(folder) ||
-  Buffer.concat([path, Buffer.from('/')]).indexOf(Buffer.concat([folder, Buffer.from('/')])) === 0;
 
 async function ensureSource(engine: Engine, root: Buffer): Promise<SourceRow> {
   const { registry, home, domain } = engine;
@@ -181,7 +156,8 @@ async function runStages(
       opened,
       now: () => new Date(),
       onProblem: request.onProblem,
-      onProgress: request.onProgress,
+      onProgress: (progress) =>
+        request.onProgress({ ...progress, totalBytes: progress.totalBytes ?? scan.expectedBytes }),
       onState: (stateDigest) => scan.finishState(opened, stateDigest),
       signal: AbortSignal.any([request.signal, abort.signal]),
     });

@@ -16,6 +16,8 @@ import type { Store } from '../store/port.ts';
 import type { EngineConfig } from './engine.ts';
 import { createSecret, type Home, readSecret, writeSecret } from './home.ts';
 
+/** What finding the identity needs of a home. */
+type IdentityHome = Pick<Home, 'identityFile'>;
 type KeyConfig = Pick<EngineConfig, 'identityFile' | 'passphrase'>;
 
 /** What an agent keeps of its domain: it writes with it and can't read back. */
@@ -61,7 +63,7 @@ export async function loadDomain(home: Home, store: Store, config: KeyConfig): P
 }
 
 /** The identity of --identity, else of the home. Throws TM1402 (missing), TM1403 (passphrase), TM1405 (open to others). */
-export async function readIdentity(home: Home, config: KeyConfig): Promise<string> {
+export async function readIdentity(home: IdentityHome, config: KeyConfig): Promise<string> {
   const file = config.identityFile ?? home.identityFile;
   const bytes = await readIdentityFile(file, config.identityFile !== undefined);
   const identity = await openIdentity(bytes, config.passphrase).catch((error) => {
@@ -113,7 +115,7 @@ async function readKeyObject(store: Store, name: string): Promise<Buffer> {
 
 /** The domain's private key. Throws TM1401 where the identity opens none of its key objects. */
 export async function openDomainSecret(
-  home: Home,
+  home: IdentityHome,
   store: Store,
   domain: string,
   config: KeyConfig,
@@ -136,7 +138,11 @@ export async function openDomainSecret(
  * As above, for a home that does not know its domain: the first of the journal's domains that the identity opens. Key
  * objects of other domains may lie in the store since an init that broke off.
  */
-export async function findDomainSecret(home: Home, store: Store, config: KeyConfig): Promise<DomainSecret> {
+export async function findDomainSecret(
+  home: IdentityHome,
+  store: Store,
+  config: KeyConfig,
+): Promise<DomainSecret> {
   let failure = new TmError('TM1404', 'the store has no key objects');
   for (const domain of await journalDomains(store)) {
     try {

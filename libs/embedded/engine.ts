@@ -4,6 +4,7 @@ import { TmError } from '../model/errors.ts';
 import type { JournalHead, Registry, StoreRow } from '../registry/port.ts';
 import { JournalWriter } from '../store/journal.ts';
 import type { JournalRecord } from '../store/journal-records.ts';
+import type { StoreLimits } from '../store/limited-store.ts';
 import { currentOwner } from '../store/owner.ts';
 import type { CollectableStore } from '../store/port.ts';
 import { readStoreIdentity } from '../store/store-identity.ts';
@@ -29,6 +30,9 @@ export interface EngineConfig {
   readonly onStatus: (text: string) => void;
   /** Stands in for the store's adapter in tests. */
   readonly openStore?: OpenStore;
+  readonly limits?: StoreLimits;
+  /** Ends waits for the limits' sake. */
+  readonly signal?: AbortSignal;
 }
 
 /**
@@ -133,7 +137,7 @@ async function openOrInitStore(
 
 /** Opens the store that the registry knows; a missing or different one is an error, never a new store. */
 async function openKnownStore(config: EngineConfig, known: StoreRow): Promise<CollectableStore> {
-  const store = await openEngineStore(config.storeUrl, { create: false }, config.openStore);
+  const store = await openEngineStore(config, false);
   const identity = await readStoreIdentity(store);
   if (!identity) throw new TmError('TM1202', store.url);
   if (identity.storeId !== known.storeId)

@@ -1,32 +1,40 @@
 import { realpathSync } from 'node:fs';
+import { resolve } from 'node:path';
 import type { BackupInfo } from '../model/backup.ts';
+import { fromText } from '../model/byte-text.ts';
 import { TmError } from '../model/errors.ts';
 import { isPrefixOf } from '../model/label.ts';
 import { parseTime, TIME_FORMS } from '../model/parse-time.ts';
+import { bytesToDisplay } from '../model/tree-path.ts';
 import type { SourceRow } from '../registry/port.ts';
 import type { Engine } from './engine.ts';
+
+/** How many an ambiguous label is answered with. */
+const CANDIDATES = 10;
 
 export interface FoundBackup {
   readonly backup: BackupInfo;
   readonly source: SourceRow;
 }
 
-/** The source of a folder, given as DIR or AGENT:DIR. */
+/** The source of a folder, given as DIR or AGENT:DIR; the folder need not be there any more. */
 export async function findSource(engine: Engine, name: string): Promise<SourceRow> {
+  const [, agent = engine.home.agent, dir = name] = /^([^/:]+):(\/.*)$/s.exec(name) ?? [];
+  const root = agent === engine.home.agent ? canonical(dir) : trimmed(dir);
   const sources = await engine.registry.backups.sources();
-  const real = (path: string): Buffer => {
-    try {
-      return realpathSync(path, { encoding: 'buffer' });
-    } catch {
-      return Buffer.from(path.replace(/\/+$/, '') || '/');
-    }
-  };
-  const colon = name.indexOf(':');
-  const agent = colon > 0 && !name.startsWith('/') ? name.slice(0, colon) : undefined;
-  const root = real(agent ? name.slice(colon + 1) : name);
-  const found = sources.find((one) => one.root.equals(root) && one.agent === (agent ?? engine.home.agent));
+  const found = sources.find((one) => one.root.equals(root) && one.agent === agent);
   if (!found) throw new TmError('TM1703', name);
   return found;
+}
+
+const trimmed = (path: string): Buffer => fromText(path.replace(/\/+$/, '') || '/');
+
+function canonical(path: string): Buffer {
+  try {
+    return realpathSync.native(fromText(path), { encoding: 'buffer' });
+  } catch {
+    return trimmed(resolve(path));
+  }
 }
 
 /** Committed backups, oldest first (within a source by seq): of one source, or of all. */
@@ -78,6 +86,8 @@ function newest(all: readonly FoundBackup[], which: 'latest' | 'baseline'): Foun
 }
 
 function ambiguous(label: string, matches: readonly FoundBackup[]): TmError {
-  const candidates = matches.slice(-10).map((one) => `${one.backup.label} of ${one.source.root.toString()}`);
-  return new TmError('TM1702', `${label}: ${candidates.join(', ')}`);
+  const newest = matches.slice(-CANDIDATES);
+  const candidates = newest.map(({ backup, source }) => `${backup.label} of ${bytesToDisplay(source.root)}`);
+  const more = matches.length - newest.length;
+  return new TmError('TM1702', `${label}: ${candidates.join(', ')}${more > 0 ? ` and ${more} older` : ''}`);
 }

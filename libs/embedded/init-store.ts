@@ -11,6 +11,13 @@ import type { Home } from './home.ts';
 import { openEngineStore } from './open-engine-store.ts';
 import { dropStorePlan, makeStorePlan, readStorePlan, type StorePlan } from './store-plan.ts';
 
+/** TM1202 of a registry that never had a store: nothing is missing, a first backup makes one. */
+export class NoStoreYet extends TmError {
+  constructor(url: string) {
+    super('TM1202', url);
+  }
+}
+
 /**
  * Makes a store for an empty registry: identity, keys, tidemark.json, owner, the journal's first record, and only
  * then the registry's row. One that this home began and was killed at is finished; any other place that holds a store
@@ -21,11 +28,14 @@ export async function initStore(
   home: Home,
   registry: Registry,
 ): Promise<{ store: CollectableStore; storeRow: StoreRow }> {
-  const store = await openEngineStore(config.storeUrl, { create: config.create }, config.openStore);
+  const store = await openEngineStore(config, config.create).catch((error) => {
+    const isMissing = error instanceof TmError && error.code === 'TM1202';
+    throw isMissing ? new NoStoreYet(config.storeUrl) : error;
+  });
   const found = await readStoreIdentity(store);
   const begun = await readStorePlan(home);
   if (found && found.storeId !== begun?.storeId) throw new TmError('TM1208', store.url);
-  if (!config.create) throw new TmError('TM1202', store.url);
+  if (!config.create) throw new NoStoreYet(store.url);
   const { identity, made } = await ensureIdentity(home, config);
   const recipient = await recipientOf(identity);
   const isOurs = begun?.recipient === recipient;

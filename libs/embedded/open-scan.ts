@@ -1,4 +1,7 @@
+import type { BackupInfo } from '../model/backup.ts';
+import { toText } from '../model/byte-text.ts';
 import { TmError } from '../model/errors.ts';
+import { bytesToDisplay } from '../model/tree-path.ts';
 import { check, close, fstat, O_CLOEXEC, O_DIRECTORY, O_RDONLY, open, Stat } from '../posix/index.ts';
 import type { OpenedBackup } from '../registry/port.ts';
 import {
@@ -25,33 +28,51 @@ export interface OpenScan {
   readonly state: StateWriter;
   readonly rootDev: bigint;
   readonly startedAtNs: bigint;
+  /** What will have to be read, as far as it is known before the walk: a full reads as much as the last backup holds. */
+  readonly expectedBytes: number | undefined;
   /** Makes the new state whole before the seal goes out, so that a crash after the commit does not lose it. */
   finishState(opened: OpenedBackup, stateDigest: Buffer): void;
   close(): void;
 }
 
-/** State as of the base: from the agent's file, else rebuilt from the registry. */
+/** State as of the base: from the agent's file, else rebuilt from the registry; and the base itself. */
 async function stateOfBase(
   engine: Engine,
   { backup, source, baseDigest }: OpenedBackup,
-): Promise<StateReader | undefined> {
-  if (backup.baseSeq === 0) return undefined;
-  const base = (await engine.registry.backups.list({ sourceId: source.id, all: true })).find(
-    (one) => one.seq === backup.baseSeq,
-  );
-  if (!base) throw new TmError('TM1303', `backup ${backup.baseSeq} is not in the registry`);
-  const identity: StateIdentity = {
-    sourceUid: source.uid,
-    seq: base.seq,
-    epoch: base.epoch,
-    stateDigest: baseDigest,
-  };
+): Promise<{ base?: BackupInfo; previous?: StateReader }> {
+  if (backup.baseSeq === 0) return {};
+  const base = await findBase(engine, source.id, backup.baseSeq);
+  const identity = stateIdentity(source.uid, base, baseDigest);
   const path = engine.home.stateFile(source.uid);
-  const state =
+  const previous =
     openState(path, identity) ??
     (await rebuildState(path, identity, engine.registry.entries.list(source.id, base.seq)));
-  if (!state) throw new TmError('TM1503', `the registry's entries of ${base.label} do not add up`);
-  return state;
+  if (!previous) throw new TmError('TM1503', `the registry's entries of ${base.label} do not add up`);
+  return { base, previous };
+}
+
+export async function findBase(engine: Engine, sourceId: number, seq: number): Promise<BackupInfo> {
+  const all = await engine.registry.backups.list({ sourceId, all: true });
+  const base = all.find((one) => one.seq === seq);
+  if (!base) throw new TmError('TM1303', `backup ${seq} is not in the registry`);
+  return base;
+}
+
+export const stateIdentity = (
+  sourceUid: string,
+  { seq, epoch }: BackupInfo,
+  stateDigest: Buffer,
+): StateIdentity => ({ sourceUid, seq, epoch, stateDigest });
+
+/** Throws TM1105 where the root looks emptied or replaced. */
+export function checkRootIsSame(
+  rootFd: number,
+  root: Buffer,
+  rootHint: string | undefined,
+  previous: StateReader,
+): void {
+  if (checkRoot(rootFd, rootHint, topLevelNames(previous)) === 'ok') return;
+  throw new TmError('TM1105', bytesToDisplay(root), { path: toText(root) });
 }
 
 export async function openScan(
@@ -62,15 +83,9 @@ export async function openScan(
 ): Promise<OpenScan> {
   const startedAtNs = BigInt(Date.now()) * 1_000_000n;
   const rootFd = openRoot(root);
-  const previous = await stateOfBase(engine, opened);
+  const { base, previous } = await stateOfBase(engine, opened);
   try {
-    if (
-      previous &&
-      !request.acceptRoot &&
-      checkRoot(rootFd, opened.source.rootHint, topLevelNames(previous)) !== 'ok'
-    ) {
-      throw new TmError('TM1105', root.toString(), { path: root.toString() });
-    }
+    if (previous && !request.acceptRoot) checkRootIsSame(rootFd, root, opened.source.rootHint, previous);
     const stat = new Stat();
     check(fstat(rootFd, stat), 'statx');
     const { source, backup } = opened;
@@ -92,6 +107,7 @@ export async function openScan(
       state,
       rootDev: stat.dev,
       startedAtNs,
+      expectedBytes: backup.kind === 'full' ? base?.counts?.bytes : undefined,
       finishState({ backup: { seq, epoch } }, stateDigest) {
         state.finish({ sourceUid: source.uid, seq, epoch, stateDigest });
       },
@@ -108,13 +124,11 @@ export async function openScan(
   }
 }
 
-function openRoot(root: Buffer): number {
+export function openRoot(root: Buffer): number {
   try {
     return open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  } catch (error) {
-    throw new TmError('TM1102', `${root} (${(error as NodeJS.ErrnoException).code})`, {
-      path: root.toString(),
-      cause: error,
-    });
+  } catch (cause) {
+    const { code } = cause as NodeJS.ErrnoException;
+    throw new TmError('TM1102', `${bytesToDisplay(root)} (${code})`, { path: toText(root), cause });
   }
 }

@@ -28,7 +28,7 @@ export const ownFolders = (engine: Engine): FolderIdentity[] =>
     .filter((one) => one !== undefined);
 
 /** Symlinks on the way are followed: what counts is the folder itself. Undefined when it is not there (yet). */
-function identify(path: string): FolderIdentity | undefined {
+export function identify(path: string): FolderIdentity | undefined {
   try {
     const fd = open(path, O_RDONLY | O_DIRECTORY);
     const of = new Stat();

@@ -55,7 +55,7 @@ interface Rebuilding {
  */
 export async function rebuild(config: EngineConfig, request: RebuildRequest): Promise<Rebuilt> {
   const home = await Home.open(config.home);
-  const store = await openEngineStore(config.storeUrl, { create: false }, config.openStore);
+  const store = await openEngineStore(config, false);
   try {
     const identity = await readStoreIdentity(store);
     if (!identity) throw new TmError('TM1202', store.url);

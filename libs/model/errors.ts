@@ -5,7 +5,8 @@
  */
 export interface ErrorSpec {
   readonly title: string;
-  readonly exit: 1 | 2 | 3 | 4 | 10 | 11 | 130;
+  /** 0: a note, which asks for nothing. */
+  readonly exit: 0 | 1 | 2 | 3 | 4 | 10 | 11 | 130;
   readonly retry: boolean;
   readonly guidance: string;
 }
@@ -23,29 +24,38 @@ export const ERRORS = {
   TM1002: spec(
     'an option or environment variable has a bad value',
     2,
-    'Correct the value that the message names.',
+    'Correct the value that the message names; docs/4-configuration.md says what each may be.',
   ),
   TM1003: spec('a confirmation is needed', 2, 'Run it again with --yes.'),
+  TM1004: spec(
+    'the output could not be written',
+    1,
+    'Check where standard output goes: a full disk, most likely.',
+  ),
   TM1010: spec(
     'the home folder cannot be used',
     1,
-    'Check that TIDEMARK_HOME exists, is yours and is writable.',
+    'Check that the home folder (TIDEMARK_HOME) is there, is yours and is writable; `tidemark doctor` looks.',
   ),
   TM1011: spec(
     'a system call is missing or failed',
     1,
-    'Run `tidemark doctor`; it says what the system lacks.',
+    'Run `tidemark doctor`: it names the call that is missing, or the limit that is too low.',
   ),
   TM1012: spec(
-    'the local state of a source is damaged',
+    'the notes about a source in the home are damaged',
     1,
-    'Nothing was committed; run again: everything is read once more.',
+    'Run it again: nothing was committed, and the next backup reads everything once more.',
     true,
   ),
   TM1099: spec('internal error', 1, 'Run again with --verbose and report what it prints.'),
   // 11xx: the source being read
-  TM1101: spec('the folder to back up does not exist', 1, 'Check the path.'),
-  TM1102: spec('the folder to back up cannot be read', 1, 'Run as a user who may list it.'),
+  TM1101: spec(
+    'the folder to back up does not exist',
+    1,
+    'Check the path; if it lies on a disk of its own, check that the disk is mounted.',
+  ),
+  TM1102: spec('the folder to back up cannot be read', 1, 'Run as a user who may list the folder.'),
   TM1103: spec(
     'the path to back up is not a folder',
     1,
@@ -57,72 +67,97 @@ export const ERRORS = {
     'Back up another folder, or move the store or home elsewhere.',
   ),
   TM1105: spec(
-    'the root looks emptied or replaced',
+    'the folder looks emptied or replaced',
     1,
-    'If that is intended (or after mounting it), run again with --accept-root.',
+    'Mount what is missing and run again. Only if the folder was emptied or replaced on purpose: --accept-root.',
   ),
-  TM1110: spec('could not be read', 3, 'Check permissions; its last known version stays in the backup.'),
+  TM1110: spec(
+    'could not be read',
+    3,
+    'Let the user who runs Tidemark read it. The backup keeps its last known version.',
+  ),
   TM1111: spec(
     'changed while it was read',
     3,
-    'The backup holds it as it was read; the next backup reads it again.',
+    'Nothing to do: the next backup reads it again. For a database or VM image, back up a snapshot or dump.',
   ),
-  TM1112: spec('the path is too long', 3, 'Paths over 4,095 bytes are skipped; shorten the path.'),
+  TM1112: spec(
+    'the path is too long',
+    3,
+    'Shorten it: paths over 4,095 bytes and names over 255 bytes are left out of the backup.',
+  ),
   TM1113: spec(
     'a file system below the root is no longer mounted',
     3,
-    'Mount it again; its entries stay in the backup as they were.',
+    'Mount it again; until then the backup keeps its files as they were. If it is gone for good, name it with --exclude once.',
   ),
   TM1114: spec(
-    'a socket is not backed up',
-    3,
-    'Nothing to do: sockets are made by the programs that own them.',
+    'a socket is left out',
+    0,
+    'Nothing to do: sockets are made anew by the programs that own them.',
   ),
   // 12xx: the store
   TM1201: spec(
     'the store cannot be reached',
     1,
-    'Check TIDEMARK_STORE and that the place is mounted and writable.',
+    'Check that the place of the store (TIDEMARK_STORE) is mounted and that you may write there.',
     true,
   ),
-  TM1202: spec('there is no store here', 10, 'Check TIDEMARK_STORE; `tidemark init` makes a new one.'),
+  TM1202: spec(
+    'there is no store here',
+    10,
+    'Check TIDEMARK_STORE and that the disk is mounted. For a new store: `tidemark init`, or a first `tidemark backup DIR`.',
+  ),
   TM1203: spec(
     'this is not the store that the registry knows',
     10,
-    'Point TIDEMARK_STORE back to the old store; a new store needs a new home.',
+    'Point TIDEMARK_STORE to the store that was used before. For a new store, use a new home (--home).',
   ),
-  TM1204: spec('the store is full', 1, 'Free space; what was uploaded is used again.'),
+  TM1204: spec(
+    'the store is full',
+    1,
+    'Free space where the store lies, then run it again: nothing was committed, and what was stored is used again.',
+  ),
   TM1205: spec(
-    'an object of the store is missing',
+    'a part of the store is missing',
     4,
-    'Run `tidemark verify --read-data`; it names what is hit.',
+    'Run `tidemark verify --read-data`: it names the files that are hit. A new full backup stores them again.',
   ),
   TM1206: spec(
-    'an object of the store is damaged',
+    'a part of the store is damaged',
     4,
-    'Run `tidemark verify --read-data`; it names what is hit.',
+    'Run `tidemark verify --read-data`: it names the files that are hit. A new full backup stores them again.',
   ),
   TM1207: spec(
     'another registry owns this store',
     10,
-    'Use that registry, or claim the store with `tidemark registry rebuild --take-over`.',
+    'Use the home that the store belongs to; or claim it with `tidemark registry rebuild --take-over`, if that home is lost.',
   ),
   TM1208: spec(
     'the store holds backups that this empty registry does not know',
     10,
-    'Run `tidemark registry rebuild`.',
+    'Run `tidemark registry rebuild`: it reads what the store holds into this registry.',
   ),
-  TM1209: spec('the store was written by a newer Tidemark', 1, 'Upgrade Tidemark.'),
+  TM1209: spec(
+    'the store was written by a newer Tidemark',
+    1,
+    'Use the newer version of Tidemark that wrote it.',
+  ),
   TM1210: spec(
-    'an object of that name exists already with other bytes',
+    'a part of the store exists already with other content',
     4,
-    'Two writers used one name; run `tidemark verify`.',
+    'Run `tidemark verify`. Make sure that no copy of this home is in use elsewhere.',
   ),
-  TM1211: spec('the store failed', 1, 'Check the disk or the service; then run again.', true),
+  TM1211: spec(
+    'the store failed',
+    1,
+    'See the message; check the disk (dmesg, SMART) or the network share. Then run it again.',
+    true,
+  ),
   TM1212: spec(
     'the journal is broken',
     4,
-    'An object of the chain is missing or altered; run `tidemark verify`.',
+    'Run `tidemark verify`: it names what is missing or altered. Put it back from a copy of the store if there is one.',
   ),
   TM1213: spec(
     'the registry does not know an object of the store',
@@ -133,79 +168,126 @@ export const ERRORS = {
   TM1301: spec(
     'the registry cannot be reached',
     1,
-    'Check TIDEMARK_REGISTRY_URL and that Postgres runs.',
+    'Check TIDEMARK_REGISTRY_URL and that Postgres runs; `tidemark doctor` tries it.',
     true,
   ),
   TM1302: spec(
     'the embedded Postgres does not start',
     1,
-    'See the log named in the message; run `tidemark doctor`.',
+    'Read the log that the message names, and run `tidemark doctor`: a full disk or a wrong owner, most often.',
   ),
-  TM1303: spec('the registry failed', 1, 'Run `tidemark doctor`; see the message.', true),
-  TM1304: spec('the registry was written by a newer Tidemark', 1, 'Upgrade Tidemark.'),
+  TM1303: spec('the registry failed', 1, 'See the message. Run `tidemark doctor`; then run it again.', true),
+  TM1304: spec(
+    'the registry was written by a newer Tidemark',
+    1,
+    'Use the newer version of Tidemark that wrote it.',
+  ),
   TM1305: spec(
     'no embedded Postgres for this platform',
     1,
-    'Set TIDEMARK_REGISTRY_URL to a Postgres of version 15 or newer.',
+    'Run on Linux with glibc on x64 or arm64; or set TIDEMARK_REGISTRY_URL to a Postgres of version 15 or newer.',
   ),
   // 14xx: keys
-  TM1401: spec('the identity does not open this store', 1, 'Give the right one with --identity FILE.'),
+  TM1401: spec(
+    'the identity does not open this store',
+    1,
+    'Give the one that was made with the store: --identity FILE.',
+  ),
   TM1402: spec(
     'the identity is missing',
     1,
-    'Give it with --identity FILE, or put it back where the message says.',
+    'Give it with --identity FILE, or put your copy back where the message says.',
   ),
   TM1403: spec(
     'the passphrase is wrong or missing',
     1,
-    'Give it by --passphrase-file FILE or TIDEMARK_PASSPHRASE.',
+    'Give it with --passphrase-file FILE or TIDEMARK_PASSPHRASE.',
   ),
-  TM1404: spec('a key object is missing or damaged', 4, 'Put keys/ of the store back from a copy.'),
-  TM1405: spec('a secret file is open to others', 1, 'chmod 600 the file that the message names.'),
+  TM1404: spec(
+    'a key object is missing or damaged',
+    4,
+    'Put the folder keys of the store back from a copy of the store.',
+  ),
+  TM1405: spec('a secret file may be read by others', 1, 'chmod 600 the file that the message names.'),
   // 15xx: the stream from change events to commits
-  TM1501: spec('another process holds this source', 11, 'Wait until it ends.', true),
-  TM1502: spec('the backup was fenced by a newer owner', 1, 'Nothing was lost; run again.', true),
-  TM1503: spec(
-    'the state digest differs from the registry',
-    1,
-    'Nothing was committed; the next backup rebuilds the local state.',
+  TM1501: spec(
+    'another process is backing up this folder',
+    11,
+    'Wait until it ends, then run it again.',
     true,
   ),
-  TM1504: spec('pieces of the backup are missing', 1, 'Nothing was committed; run again.', true),
-  TM1505: spec('a message could not be parsed', 1, 'Nothing was committed; see the dead-letter queue.'),
+  TM1502: spec(
+    'the backup was ended by another process',
+    1,
+    'Run it again: nothing was committed, and what was stored is used again.',
+    true,
+  ),
+  TM1503: spec(
+    'the registry does not agree with what was read',
+    1,
+    'Run it again: nothing was committed, and the next backup compares everything anew.',
+    true,
+  ),
+  TM1504: spec('pieces of the backup are missing', 1, 'Run it again: nothing was committed.', true),
+  TM1505: spec(
+    'a message could not be parsed',
+    1,
+    'Run it again: nothing was committed. If it comes back, report it with what --verbose prints.',
+  ),
   TM1506: spec(
     'a block that the backup names is not in the store',
     1,
-    'Nothing was committed; run again.',
+    'Run it again: nothing was committed, and what is missing is stored.',
     true,
   ),
-  TM1507: spec('the backup has ended already', 1, 'Nothing to do: a late message was dropped.'),
-  TM1508: spec('interrupted', 130, 'Nothing is half done; what was uploaded is used again.', true),
+  TM1507: spec('the backup has ended already', 1, 'Nothing to do: what came late was dropped.'),
+  TM1508: spec(
+    'interrupted',
+    130,
+    'Run it again when you like: nothing is half done, and what was stored is used again.',
+    true,
+  ),
   // 16xx: reading back
   TM1601: spec(
-    'a block is damaged',
+    'a piece of a file is damaged in the store',
     4,
-    'Run `tidemark verify --read-data`; take the files from another backup.',
+    'Run `tidemark verify --read-data` to see what is hit; take the file from another backup. A new full backup stores it again.',
   ),
-  TM1602: spec('could not be restored', 3, 'See the message; the rest was restored.'),
-  TM1603: spec('the target cannot be used', 1, 'Name a folder that you may write, outside store and home.'),
+  TM1602: spec('could not be restored', 3, 'See the message; everything else was restored.'),
+  TM1603: spec(
+    'the target cannot be used',
+    1,
+    'Name a folder that you may write, outside of the store and the home.',
+  ),
   TM1604: spec(
     'the entry has a name that cannot be restored',
     3,
-    'The backup holds an unsafe name; it was refused.',
+    'Nothing to do: the name could have led outside of the target, and was refused.',
   ),
-  TM1605: spec('the record is malformed', 4, 'The registry or a run is damaged; run `tidemark verify`.'),
+  TM1605: spec(
+    'a record of the registry or the store is malformed',
+    4,
+    'Run `tidemark verify`; if the store is sound, `tidemark registry rebuild` makes the registry anew.',
+  ),
   TM1606: spec(
     'the target is full',
     1,
     'Free space and run it again: what was restored already is not written a second time.',
   ),
   // 17xx: looking things up
-  TM1701: spec('no such backup', 10, 'See `tidemark backups`.'),
-  TM1702: spec('the label is ambiguous', 10, 'Give more of it; the candidates are listed.'),
-  TM1703: spec('no such source', 10, 'See `tidemark backups`; name it with --source.'),
-  TM1704: spec('no such path in this backup', 10, 'See `tidemark ls LABEL`.'),
-  TM1705: spec('the backup is needed', 1, 'A kept differential depends on it, or it is pinned.'),
+  TM1701: spec('no such backup', 10, 'See `tidemark backups` for those that there are.'),
+  TM1702: spec(
+    'the label is ambiguous',
+    10,
+    'Give more of the label, or name the folder with --source DIR; the message lists the candidates.',
+  ),
+  TM1703: spec('no such source', 10, 'See `tidemark backups` for the folders that were backed up.'),
+  TM1704: spec('no such path in this backup', 10, 'See `tidemark ls LABEL` for what is in it.'),
+  TM1705: spec(
+    'the backup is needed',
+    1,
+    'See `tidemark backups`: a kept differential depends on it, or it is pinned (`tidemark pin LABEL --off`).',
+  ),
 } as const satisfies Record<string, ErrorSpec>;
 
 export type ErrorCode = keyof typeof ERRORS;

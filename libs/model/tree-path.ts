@@ -1,3 +1,5 @@
+import { fromText } from './byte-text.ts';
+
 /**
  * A tree path names an entry below its source's root: the components joined by NUL, the root itself being empty.
  * NUL cannot occur in a name and sorts before every other byte, so that `Buffer.compare` of two tree paths is the
@@ -56,9 +58,9 @@ export function compareEntries(dirA: TreePath, nameA: Buffer, dirB: TreePath, na
   return Buffer.compare(dirA, dirB) || Buffer.compare(nameA, nameB);
 }
 
-/** A relative path with slashes, as bytes of the host's file system; redundant slashes and '.' are dropped. */
+/** A relative path with slashes, as bytes or their text (byte-text.ts); redundant slashes and '.' are dropped. */
 export function fromSlashes(path: string | Uint8Array): TreePath {
-  const bytes = typeof path === 'string' ? Buffer.from(path) : Buffer.from(path);
+  const bytes = typeof path === 'string' ? fromText(path) : Buffer.from(path);
   const names: Buffer[] = [];
   let start = 0;
   for (let i = 0; i <= bytes.length; i++) {

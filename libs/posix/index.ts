@@ -7,6 +7,7 @@ export * from './lock.ts';
 export * from './names.ts';
 export * from './open.ts';
 export * from './posix-error.ts';
+export * from './probe.ts';
 export * from './stat.ts';
 export * from './system.ts';
 export * from './xattr.ts';

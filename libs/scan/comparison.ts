@@ -1,4 +1,5 @@
 import { getSystemErrorMap } from 'node:util';
+import { toText } from '../model/byte-text.ts';
 import { DigestSum } from '../model/digests.ts';
 import { TmError } from '../model/errors.ts';
 import {
@@ -27,7 +28,6 @@ import {
   statx,
 } from '../posix/index.ts';
 import type { WalkedDirectory } from './directory-stack.ts';
-import { toText } from './excludes.ts';
 import type { OpenDirectory } from './open-directory.ts';
 import type { Outbox } from './outbox.ts';
 import { RacyRule } from './racy.ts';

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { ExcludeRules, toText } from './excludes.ts';
+import { toText } from '../model/byte-text.ts';
+import { ExcludeRules } from './excludes.ts';
 
 const excluded = (patterns: (string | Buffer)[], path: string | Buffer, isDirectory = false): boolean =>
   new ExcludeRules(patterns).excludes(typeof path === 'string' ? path : toText(path), isDirectory);

@@ -1,5 +1,5 @@
-import { isUtf8 } from 'node:buffer';
 import ignore, { type Ignore } from 'ignore';
+import { toText } from '../model/byte-text.ts';
 
 /** Paths after which the matcher is made anew: it remembers every path that it was asked about. */
 const PATHS_REMEMBERED = 4096;
@@ -25,31 +25,4 @@ export class ExcludeRules {
     if (this.#asked++ % PATHS_REMEMBERED === 0) this.#matcher = ignore(OPTIONS).add(this.#rules);
     return this.#matcher.ignores(isDirectory ? `${path}/` : path);
   }
-}
-
-/**
- * Text of a name or pattern, such that different bytes are different texts: UTF-8, and each byte that is no part of
- * valid UTF-8 as one of the code units U+DC80 to U+DCFF, which UTF-8 can't encode.
- */
-export function toText(bytes: Buffer): string {
-  if (isUtf8(bytes)) return bytes.toString('utf8');
-  let text = '';
-  for (let at = 0; at < bytes.length; ) {
-    const length = sequenceLength(bytes[at]!);
-    const sequence = bytes.subarray(at, at + length);
-    if (length > 0 && isUtf8(sequence)) {
-      text += sequence.toString('utf8');
-      at += length;
-    } else text += String.fromCharCode(0xdc00 + bytes[at++]!);
-  }
-  return text;
-}
-
-/** Of the UTF-8 sequence that begins with `byte`; 0 when none does. */
-function sequenceLength(byte: number): number {
-  if (byte < 0x80) return 1;
-  if (byte < 0xc2) return 0;
-  if (byte < 0xe0) return 2;
-  if (byte < 0xf0) return 3;
-  return byte < 0xf5 ? 4 : 0;
 }

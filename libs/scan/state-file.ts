@@ -14,6 +14,10 @@ export function openState(path: string, base: StateIdentity): StateReader | unde
   return unfinished;
 }
 
+/** As openState, but changes nothing. */
+export const peekState = (path: string, base: StateIdentity): StateReader | undefined =>
+  openIfEqual(path, base) ?? openIfEqual(`${path}.new`, base);
+
 function openIfEqual(path: string, base: StateIdentity): StateReader | undefined {
   const state = StateReader.open(path);
   if (!state) return undefined;

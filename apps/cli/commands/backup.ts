@@ -1,9 +1,12 @@
 import { readFileSync } from 'node:fs';
 import { type BackupRequest, backup as runBackup } from '../../../libs/embedded/backup.ts';
 import type { BackupInfo } from '../../../libs/model/backup.ts';
+import { fromText, toText } from '../../../libs/model/byte-text.ts';
 import { TmError } from '../../../libs/model/errors.ts';
 import { type Context, withEngine } from '../context.ts';
 import { formatBytes } from '../output.ts';
+import { preview } from '../preview.ts';
+import { ProgressLine } from '../progress.ts';
 import { parseTags } from '../tags.ts';
 
 interface Options {
@@ -14,61 +17,49 @@ interface Options {
   readonly excludeFrom?: string;
   readonly oneFileSystem?: boolean;
   readonly acceptRoot?: boolean;
+  readonly dryRun?: boolean;
 }
 
 function patterns(options: Options): string[] {
   const own = options.exclude ?? [];
   if (!options.excludeFrom) return own;
   try {
-    return [...own, ...readFileSync(options.excludeFrom, 'utf8').split('\n')];
+    return [...own, toText(readFileSync(fromText(options.excludeFrom)))];
   } catch (error) {
     throw new TmError('TM1002', `--exclude-from ${options.excludeFrom}: ${(error as Error).message}`);
   }
 }
 
 export async function backup(context: Context, [dir]: string[], options: Options): Promise<number> {
-  const { output, settings, signal } = context;
+  const { output, signal } = context;
   const started = performance.now();
   const tags = parseTags(options.tag ?? []);
-  const excludes = patterns(options);
+  const line = new ProgressLine(output, () => performance.now());
   const request: BackupRequest = {
     dir: dir!,
     kind: options.full ? 'full' : options.differential ? 'differential' : undefined,
     tags,
-    excludes,
+    excludes: patterns(options),
     oneFileSystem: options.oneFileSystem === true,
     acceptRoot: options.acceptRoot === true,
-    threads: settings.threads,
+    threads: context.settings.threads,
     onProblem: (problem) => output.problem(problem.code, problem.dir, problem.name, problem.message),
-    onProgress: ({ files, bytes, newBytes }) => {
-      const seconds = (performance.now() - started) / 1000;
-      const rate = Math.round(bytes / seconds);
-      output.progress(
-        () => ({ files, bytes, newBytes, bytesPerSecond: rate }),
-        () => `${files} read, ${formatBytes(bytes)}, ${formatBytes(newBytes)} new, ${formatBytes(rate)}/s`,
-      );
-    },
+    onProgress: ({ newBytes, ...done }) => line.show(done, { newBytes }),
     signal,
   };
+  const secondsSince = () => Number(((performance.now() - started) / 1000).toFixed(3));
+  if (options.dryRun) return preview(context, request, secondsSince);
   return withEngine(context, true, async (engine) => {
     const info = await runBackup(engine, request);
-    const seconds = (performance.now() - started) / 1000;
+    const seconds = secondsSince();
     const baseline = await baselineLabel(info, (seq) =>
       engine.registry.backups
         .list({ sourceId: info.sourceId })
         .then((all) => all.find((one) => one.seq === seq)?.label),
     );
     const { counts } = info;
-    output.line(
-      {
-        type: 'summary',
-        label: info.label,
-        kind: info.kind,
-        baseline,
-        ...counts,
-        seconds: Number(seconds.toFixed(3)),
-      },
-      () => summaryText(info, seconds),
+    output.line({ type: 'summary', label: info.label, kind: info.kind, baseline, ...counts, seconds }, () =>
+      summaryText(info, seconds),
     );
     return counts && counts.problems > 0 ? 3 : 0;
   });

@@ -2,6 +2,7 @@ import { resolve } from 'node:path';
 import { findBackup, findBackupAt } from '../../../libs/embedded/find-backup.ts';
 import { ownFolders } from '../../../libs/embedded/own-folders.ts';
 import { readingKeys } from '../../../libs/embedded/reading-keys.ts';
+import { fromText } from '../../../libs/model/byte-text.ts';
 import { TmError } from '../../../libs/model/errors.ts';
 import { fromSlashes, joinPath, pathToDisplay, pathToJson } from '../../../libs/model/tree-path.ts';
 import { restore as runRestore } from '../../../libs/restore/restore.ts';
@@ -33,7 +34,7 @@ export async function restore(context: Context, args: string[], options: Options
         sourceId: source.id,
         seq: backup.seq,
         paths: paths.map((path) => fromSlashes(path)),
-        target: options.inPlace ? source.root : resolve(options.to!),
+        target: options.inPlace ? source.root : fromText(resolve(options.to!)),
         delete: options.delete === true,
         dryRun: options.dryRun === true,
         threads: settings.threads,

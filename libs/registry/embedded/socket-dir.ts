@@ -16,6 +16,8 @@ const socketIn = (dir: string): string => join(dir, `.s.PGSQL.${PORT}`);
 const fits = (dir: string): boolean => Buffer.byteLength(socketIn(dir)) <= LONGEST_SOCKET_PATH;
 const nearData = (place: Place): string => join(place.dir, 'run');
 
+export const socketPathBytes = (place: Place): number => Buffer.byteLength(socketIn(nearData(place)));
+
 /** The directory in which a running server's socket is. */
 export function findSocketDir(layout: Layout, place: Place): string | undefined {
   return fits(nearData(place)) ? nearData(place) : readText(layout.socketPointer);

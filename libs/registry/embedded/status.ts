@@ -1,10 +1,12 @@
 import { join } from 'node:path';
 import { LOCK_SH } from '../../posix/index.ts';
+import { findPackage } from './binaries.ts';
 import { exists, readText } from './files.ts';
 import { layoutOf } from './layout.ts';
 import { Lock } from './lock.ts';
 import { findPlace } from './place.ts';
 import { readPostmasterFile } from './postmaster.ts';
+import { socketPathBytes } from './socket-dir.ts';
 
 export interface EmbeddedPostgresStatus {
   /** There is a data directory. */
@@ -15,12 +17,24 @@ export interface EmbeddedPostgresStatus {
   /** Major version of the data directory. */
   readonly version?: string;
   readonly logFile: string;
+  /** Bytes of the path that the server's socket has beside the data. */
+  readonly socketPathBytes: number;
+}
+
+/** Version of the binaries for this machine; undefined where there are none. */
+export function embeddedPostgresVersion(): string | undefined {
+  try {
+    return findPackage().version;
+  } catch {
+    return undefined;
+  }
 }
 
 /** Looks without starting or changing anything. */
 export async function embeddedPostgresStatus(home: string): Promise<EmbeddedPostgresStatus> {
   const layout = layoutOf(home);
-  const { data } = findPlace(layout);
+  const place = findPlace(layout);
+  const { data } = place;
   const version = readText(join(data, 'PG_VERSION'));
   const running = exists(layout.serverLock) && isHeld(layout.serverLock);
   const pid = running ? readPostmasterFile(data)?.pid : undefined;
@@ -30,6 +44,7 @@ export async function embeddedPostgresStatus(home: string): Promise<EmbeddedPost
     ...(pid === undefined ? {} : { pid }),
     ...(version === undefined ? {} : { version }),
     logFile: layout.log,
+    socketPathBytes: socketPathBytes(place),
   };
 }
 

@@ -1,0 +1,79 @@
+import type { ErrorCode } from './errors.ts';
+
+/** How each error comes about, for docs/errors.md; loaded by no command. */
+export const CAUSES: Readonly<Record<ErrorCode, string>> = {
+  TM1001: 'A command, option or argument is unknown, missing, or does not go with another one.',
+  TM1002: 'The value of an option or variable is not of the form that it needs. Nothing was done.',
+  TM1003: 'The command would remove something or change who owns it, and there is nobody to ask.',
+  TM1004:
+    'Standard output goes to a file on a full disk, or to a device that refuses it. A reader that merely went away (`| head`) is no error.',
+  TM1010:
+    'The folder in which registry, state and keys lie cannot be made, read or written: another user’s, read-only, full, or no folder.',
+  TM1011:
+    'The kernel or a container’s filter refuses a call that Tidemark needs, or open files or memory ran out.',
+  TM1012:
+    'The file that tells what was unchanged since the last backup has been altered, or the disk gave other bytes than were written.',
+  TM1099: 'A mistake in Tidemark, or a situation that it does not know yet.',
+  TM1101: 'Nothing has that path: a misspelling, or a disk that is not mounted.',
+  TM1102: 'The user who runs Tidemark may not list the folder, or the disk gives errors.',
+  TM1103: 'The path is a file, device or socket.',
+  TM1104: 'A backup of the store or the home would contain itself and grow with every run.',
+  TM1105:
+    'The folder has no names left, or it is another folder than before and lacks half of the names: typically a disk that is not mounted. Taking that for deletions would empty the backup.',
+  TM1110: 'Permissions, or an error of the disk. All else was backed up; exit code 3.',
+  TM1111:
+    'A program wrote to the file each time it was read. The backup may hold parts of two versions of it.',
+  TM1112: 'The system itself cannot open longer paths. What lies deeper is not in the backup; exit code 3.',
+  TM1113: 'At the last backup a file system was mounted there. Its absence is not taken for deletions.',
+  TM1114:
+    'Sockets have no content; restoring one would serve nobody. This is a note, not an error: it changes no exit code.',
+  TM1201: 'The folder of the store is gone, read-only, or not yours; or a network share does not answer.',
+  TM1202:
+    'The folder does not exist or holds no store. Where the registry knows a store, none is ever made in its place.',
+  TM1203:
+    'Another store lies where the registry’s store was: another disk under the same mount point, or a wrong TIDEMARK_STORE.',
+  TM1204: 'The file system of the store has no space, no inodes or no quota left.',
+  TM1205:
+    'An object that the registry or the journal names is not in the store: removed by hand, or lost with the disk.',
+  TM1206: 'An object’s bytes are not those that were written: a failing disk, or somebody changed them.',
+  TM1207: 'The store was made or claimed by another registry; two writers would damage each other’s work.',
+  TM1208:
+    'The home is new (or was lost), but the store holds backups. Starting anew beside them would hide them.',
+  TM1209: 'The store has a format that this version does not know.',
+  TM1210:
+    'Two processes gave the same name to different things, which one home prevents: a copied home, most likely.',
+  TM1211: 'The disk or network share of the store gave an error.',
+  TM1212: 'The journal is a chain of objects; one is missing, altered, or out of place.',
+  TM1301: 'Postgres does not run, does not answer at that address, or refuses user and password.',
+  TM1302: 'The Postgres that Tidemark runs in the home gave up while starting.',
+  TM1303: 'Postgres reported an error, or gave an answer that cannot be.',
+  TM1304: 'The registry’s tables come from a later version.',
+  TM1305: 'The packages with Postgres’ binaries exist for Linux with glibc on x64 and arm64.',
+  TM1401: 'The identity is a valid one, but the store’s keys were not made for it.',
+  TM1402: 'The identity file is not there. Backups go on without it; reading back needs it.',
+  TM1403: 'The identity file is protected by a passphrase.',
+  TM1404:
+    'A file below keys/ in the store is gone or altered. Without it, what was encrypted with it cannot be read.',
+  TM1405: 'The permissions of the identity or another secret let others read it.',
+  TM1501: 'A backup of this folder is under way; one at a time is allowed.',
+  TM1502:
+    'While the backup was open, another process took over the folder, or the backup was given up for dead.',
+  TM1503:
+    'Before a commit, the registry’s own account of all entries is compared with that of the reader. They differ: damaged notes in the home, or a mistake in Tidemark.',
+  TM1504: 'Not all that was read has arrived; a backup is never committed smaller than it is.',
+  TM1505: 'A message between the stages was damaged or of an unknown form.',
+  TM1506: 'A block vanished from the store between the question for it and the commit.',
+  TM1507: 'A message of a backup came after its end.',
+  TM1508: 'Ctrl-C or a signal to end.',
+  TM1601: 'After decryption, a block’s content does not match its name.',
+  TM1602: 'Permissions, a full disk, or a file system without owners, attributes or links at the target.',
+  TM1603: 'The target is not writable, is no folder, or lies inside the store or the home.',
+  TM1604: 'A name is empty, `.`, `..`, or contains a slash: no backup of a real folder has such names.',
+  TM1605: 'Bytes that should describe an entry do not follow the format.',
+  TM1606: 'The file system of the target has no space, no inodes or no quota left.',
+  TM1701: 'No committed backup has that label, or none was committed until that time.',
+  TM1702: 'Several backups fit, perhaps of several folders.',
+  TM1703: 'No backup was made of that folder from this host; a folder of another host is AGENT:DIR.',
+  TM1704: 'The backup holds no entry of that path. Paths are relative to the folder that was backed up.',
+  TM1705: 'Expiring it would break a differential that is kept, or a promise that was made with `pin`.',
+};
