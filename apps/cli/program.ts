@@ -197,6 +197,7 @@ async function perform(
   try {
     const action = await load();
     const exit = await action({ settings, output, signal: interrupt.signal }, args, options);
+    await new Promise<void>((resolve) => process.stdout.write('', () => resolve()));
     return stdout.failure === undefined ? exit : fallback.error(unwritten(stdout.failure));
   } catch (error) {
     return output.error(interrupt.signal.aborted ? new TmError('TM1508') : error);

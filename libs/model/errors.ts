@@ -121,12 +121,12 @@ export const ERRORS = {
   TM1205: spec(
     'a part of the store is missing',
     4,
-    'Run `tidemark verify --read-data`: it names the files that are hit. A new full backup stores them again.',
+    'Run `tidemark verify --read-data`: it names the files that are hit.',
   ),
   TM1206: spec(
     'a part of the store is damaged',
     4,
-    'Run `tidemark verify --read-data`: it names the files that are hit. A new full backup stores them again.',
+    'Run `tidemark verify --read-data`: it names the files that are hit.',
   ),
   TM1207: spec(
     'another registry owns this store',
@@ -251,7 +251,7 @@ export const ERRORS = {
   TM1601: spec(
     'a piece of a file is damaged in the store',
     4,
-    'Run `tidemark verify --read-data` to see what is hit; take the file from another backup. A new full backup stores it again.',
+    'Run `tidemark verify --read-data` to see what is hit; take the file from another backup.',
   ),
   TM1602: spec('could not be restored', 3, 'See the message; everything else was restored.'),
   TM1603: spec(
