@@ -176,6 +176,10 @@ export async function run(argv: readonly string[]): Promise<number> {
   } catch (error) {
     if (!(error instanceof CommanderError)) return fallback.error(error);
     if (error.exitCode === 0) return 0;
+    if (error.code === 'commander.help') {
+      process.stderr.write(program.helpInformation());
+      return 2;
+    }
     return fallback.error(new TmError('TM1001', error.message.replace(/^error: /, '')));
   }
 }

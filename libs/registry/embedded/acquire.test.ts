@@ -31,7 +31,7 @@ test('a first start makes a durable, private server; later ones reuse it', async
   const { home } = newHome();
   const statuses: string[] = [];
   const pg = await acquireEmbeddedPostgres({ home, onStatus: (text) => statuses.push(text) });
-  expect(statuses[0]).toBe('Setting up the registry');
+  expect(statuses[0]).toBe('setting up the registry, once; this takes some seconds');
   expect(pg.connection).toMatchObject({ port: 5432, user: 'tidemark', database: 'tidemark' });
   expect(pg.connection.password).toMatch(/^[\w-]{43}$/);
   expect(statSync(join(home, 'registry/secret')).mode & 0o777).toBe(0o600);

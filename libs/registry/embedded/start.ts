@@ -62,7 +62,7 @@ function announceSetUp({ layout, onStatus }: StartOptions): void {
   if (MISREAD_BY_INITDB.test(layout.home)) {
     throw new TmError('TM1010', `Postgres can't be set up in a path with " $ \` \\: ${layout.home}`);
   }
-  onStatus('Setting up the registry');
+  onStatus('setting up the registry, once; this takes some seconds');
 }
 
 /**
