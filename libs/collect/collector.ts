@@ -4,7 +4,14 @@ import type { Seal } from '../contracts/messages.ts';
 import { DigestSum } from '../model/digests.ts';
 import { TmError } from '../model/errors.ts';
 import type { OpenedBackup } from '../registry/port.ts';
-import type { Scan, ScanEntry, StateWriter, WorkBatch, WorkItem } from '../scan/index.ts';
+import {
+  LeftOut,
+  type Scan,
+  type ScanEntry,
+  type StateWriter,
+  type WorkBatch,
+  type WorkItem,
+} from '../scan/index.ts';
 import type { Transport } from '../transport/port.ts';
 import { BlockLedger } from './block-ledger.ts';
 import { EventPublisher } from './event-publisher.ts';
@@ -66,6 +73,7 @@ export class Collector {
   readonly #digest: DigestSum;
   /** Sum over all that was read, and what could not be: with what the scan kept the state digest of a full. */
   readonly #read = new DigestSum();
+  readonly #leftOut = new LeftOut();
   #problems = 0;
   #failure: unknown;
   #wake: () => void = () => {};
@@ -119,9 +127,9 @@ export class Collector {
   }
 
   #totals(): Seal['totals'] {
-    const { files, directories, others, bytes } = this.#deps.scan.totals;
+    const held = this.#leftOut.from(this.#deps.scan.totals);
     const { newBytes, storedBytes } = this.#ledger;
-    return { files, directories, others, bytes, newBytes, storedBytes, problems: this.#problems };
+    return { ...held, newBytes, storedBytes, problems: this.#problems };
   }
 
   #fail(error: unknown): void {
@@ -203,13 +211,17 @@ export class Collector {
     const problem = result.problems.find((one) => one.item === i);
     if (outcome === Outcome.vanished) {
       this.#deps.state.void(item.handle);
+      this.#leftOut.add(item);
       if (item.previousHash) await this.#gone(entry, item.previousHash);
     } else if (outcome === Outcome.failed) {
       await this.#kept({ ...entry, code: problem?.code ?? 1110 }, problem?.message ?? 'it could not be read');
       if (item.previousHash) {
         this.#read.add(item.previousHash);
         this.#deps.state.patch(item.handle, { hash: item.previousHash, trusted: false });
-      } else this.#deps.state.void(item.handle);
+      } else {
+        this.#deps.state.void(item.handle);
+        this.#leftOut.add(item);
+      }
     } else {
       this.#digest.add(hash);
       this.#read.add(hash);

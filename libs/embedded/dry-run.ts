@@ -12,6 +12,7 @@ import * as posix from '../posix/index.ts';
 import type { EntryVersion, SourceRow } from '../registry/port.ts';
 import {
   ExcludeRules,
+  LeftOut,
   peekState,
   rebuildState,
   Scan,
@@ -89,6 +90,7 @@ class DryRun {
   };
   readonly #startedAtNs = BigInt(Date.now()) * 1_000_000n;
   readonly #tally = { added: 0, changed: 0, metadata: 0, deleted: 0 };
+  readonly #leftOut = new LeftOut();
   #problems = 0;
   readonly #walked = new posix.Stat();
   #reader: UnstoredReader | undefined;
@@ -166,7 +168,7 @@ class DryRun {
   }
 
   #counts(scan: Scan): DryRunResult['counts'] {
-    const { files, directories, others, bytes } = scan.totals;
+    const { files, directories, others, bytes } = this.#leftOut.from(scan.totals);
     const { added, changed, metadata } = this.#tally;
     const unchanged = files + directories + others - added - changed - metadata;
     return { files, directories, others, bytes, ...this.#tally, unchanged, problems: this.#problems };
@@ -209,9 +211,10 @@ class DryRun {
       if (op) this.#change(op, dir, item.name);
     } catch (error) {
       if (!(error instanceof posix.PosixError)) throw error;
-      if (error.errno !== posix.ENOENT && error.errno !== posix.ESTALE) {
-        this.#problem({ dir, name: item.name, code: 1110, message: error.message });
-      } else if (base) this.#change('deleted', dir, item.name);
+      const hasVanished = error.errno === posix.ENOENT || error.errno === posix.ESTALE;
+      if (hasVanished || !base) this.#leftOut.add(item);
+      if (!hasVanished) this.#problem({ dir, name: item.name, code: 1110, message: error.message });
+      else if (base) this.#change('deleted', dir, item.name);
     }
   }
 

@@ -44,6 +44,8 @@ export const CAUSES: Readonly<Record<ErrorCode, string>> = {
     'Two processes gave the same name to different things, which one home prevents: a copied home, most likely.',
   TM1211: 'The disk or network share of the store gave an error.',
   TM1212: 'The journal is a chain of objects; one is missing, altered, or out of place.',
+  TM1213:
+    'An upload that was cut short left it, or a registry that is gone wrote it. `verify` counts such objects.',
   TM1301: 'Postgres does not run, does not answer at that address, or refuses user and password.',
   TM1302: 'The Postgres that Tidemark runs in the home gave up while starting.',
   TM1303: 'Postgres reported an error, or gave an answer that cannot be.',

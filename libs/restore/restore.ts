@@ -48,7 +48,7 @@ export interface RestoreRequest {
   readonly threads: number;
   readonly onChange?: (change: { op: ChangeOp; dir: TreePath; name: Buffer }) => void;
   readonly onProblem: (problem: { code: ErrorCode; dir: TreePath; name: Buffer; message: string }) => void;
-  readonly onProgress?: (progress: { files: number; bytes: number }) => void;
+  readonly onProgress?: (progress: { files: number; bytes: number; totalBytes: number }) => void;
   readonly signal?: AbortSignal;
   /** For the plan, a temporary file. */
   readonly spoolDir: string;
@@ -276,7 +276,7 @@ class Restore {
       onProblem({ code, dir: asBuffer(dir), name: asBuffer(name), message });
     }
     for (const { group, outcome } of links) this.#links.setOutcome(group, outcome);
-    onProgress?.({ files: this.#result.files, bytes: this.#result.bytes });
+    onProgress?.({ files: this.#result.files, bytes: this.#result.bytes, totalBytes: this.#plan.bytes });
   }
 
   #report(work: (report: TaskReport) => void): void {

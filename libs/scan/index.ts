@@ -1,4 +1,5 @@
 export * from './excludes.ts';
+export * from './left-out.ts';
 export * from './root-check.ts';
 export * from './scan.ts';
 export * from './scan-options.ts';

@@ -1,5 +1,6 @@
-import { existsSync, mkdirSync, readdirSync, symlinkSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type Line, Rig } from './rig.ts';
 
@@ -131,6 +132,9 @@ describe('words', () => {
     const help = rig.run(['--help']).stdout;
     const commands = [...help.slice(help.indexOf('Commands:')).matchAll(/^ {2}([a-z]+)/gm)].map((m) => m[1]!);
     expect(commands.length).toBeGreaterThan(12);
+    const errors = readFileSync(join(import.meta.dirname, '../../docs/errors.md'), 'utf8');
+    const named = [...errors.matchAll(/`tidemark ([a-z]+)/g)].map((m) => m[1]!);
+    expect(commands).toEqual(expect.arrayContaining(named));
     for (const command of commands.filter((one) => one !== 'help')) {
       const { stdout, status } = rig.run([command, '--help']);
       expect(status).toBe(0);

@@ -60,8 +60,10 @@ test('what an ordinary user may not read is named, and its last version is kept'
     ['TM1110', 'folder'],
     ['TM1110', 'new-closed'],
   ]);
+  expect(jsonLines(backup.stdout).at(-1)).toMatchObject({ files: 3, added: 0, changed: 1, deleted: 0 });
   const dry = asUser(context, ['backup', source, '--dry-run'], env);
   expect([dry.status, problemsIn(dry.stdout).length]).toEqual([3, 3]);
+  expect(jsonLines(dry.stdout).at(-1)).toMatchObject({ files: 3, added: 0, changed: 0, deleted: 0 });
   const target = rig.path('user/target');
   const restored = asUser(context, ['restore', 'latest', '--to', target], env);
   expect(restored.status, restored.stdout).toBe(0);

@@ -8,6 +8,7 @@ import { fromSlashes, joinPath, pathToDisplay, pathToJson } from '../../../libs/
 import { restore as runRestore } from '../../../libs/restore/restore.ts';
 import { type Context, withReading } from '../context.ts';
 import { formatBytes } from '../output.ts';
+import { ProgressLine } from '../progress.ts';
 
 interface Options {
   readonly to?: string;
@@ -24,6 +25,7 @@ export async function restore(context: Context, args: string[], options: Options
   const [label, ...paths] = options.at === undefined ? args : ['', ...args];
   if (label === undefined) throw new TmError('TM1001', 'give a LABEL (or `latest`), or --at TIME');
   const started = performance.now();
+  const line = new ProgressLine(output, () => performance.now());
   return withReading(context, async (engine) => {
     const { backup, source } =
       options.at === undefined
@@ -41,11 +43,7 @@ export async function restore(context: Context, args: string[], options: Options
         spoolDir: engine.home.spool,
         forbidden: ownFolders(engine),
         onProblem: ({ code, dir, name, message }) => output.problem(code, dir, name, message),
-        onProgress: ({ files, bytes }) =>
-          output.progress(
-            () => ({ files, bytes }),
-            () => `${files} files, ${formatBytes(bytes)}`,
-          ),
+        onProgress: (done) => line.show(done),
         ...(options.dryRun
           ? {
               onChange: ({ op, dir, name }) => {
