@@ -1,0 +1,180 @@
+import { spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { expectSame, type Line, MAIN, Rig, run } from '../rebuild/rig.ts';
+
+const rig = new Rig('damage');
+const source = rig.path('source');
+const HOME = 'home';
+
+const packs = (): Set<string> =>
+  new Set(
+    run('find', join(rig.store, 'packs'), '-type', 'f')
+      .split('\n')
+      .filter((line) => line !== ''),
+  );
+const keys = (): Set<string> => new Set(readdirSync(join(rig.store, 'keys', 'data')));
+const findings = (lines: readonly Line[]) =>
+  lines.filter(({ type, notice }) => type === 'finding' && !notice);
+const hits = (lines: readonly Line[]) =>
+  new Set(findings(lines).flatMap(({ path, label }) => (path ? [`${path} of ${label}`] : [])));
+const problems = (lines: readonly Line[]) =>
+  new Set(lines.flatMap(({ type, path }) => (type === 'error' ? [path] : [])));
+
+/** The pack and the data key that only the second backup brought: of the files in `late`. */
+let latePack = '';
+let lateKey = '';
+let first = '';
+let second = '';
+const lateFiles = ['late/f0', 'late/f1', 'late/f2', 'late/f3'];
+
+beforeAll(() => {
+  for (const folder of ['early', 'late']) mkdirSync(join(source, folder), { recursive: true });
+  for (let i = 0; i < 3000; i++) writeFileSync(join(source, 'early', `f${i}`), randomBytes(20_000));
+  first = rig.done(HOME, 'backup', source).last.label!;
+  const [packsBefore, keysBefore] = [packs(), keys()];
+  for (const path of lateFiles) writeFileSync(join(source, path), randomBytes(700_000));
+  second = rig.done(HOME, 'backup', source).last.label!;
+  [latePack = ''] = [...packs()].filter((pack) => !packsBefore.has(pack));
+  [lateKey = ''] = [...keys()].filter((key) => !keysBefore.has(key));
+  expect(latePack && lateKey && packs().size).toBeGreaterThan(3);
+});
+
+afterAll(() => rig.close());
+
+/** Restores the second backup: the files named are missing, all others are there. */
+function expectRestoredBut(missing: readonly string[], name: string): void {
+  const target = rig.path(name);
+  const { status, lines, text } = rig.tidemark(HOME, ['restore', second, '--to', target]);
+  expect(status, text).toBe(3);
+  expect(problems(lines)).toEqual(new Set(missing));
+  for (const path of missing) expect(existsSync(join(target, path))).toBe(false);
+  expect(run('find', target, '-name', '.tidemark-*')).toBe('');
+  const excludes = missing.map((path) => `--exclude=/${path}`);
+  expect(
+    run('rsync', '-niHAXrlpgoD', '--checksum', '--delete', ...excludes, `${source}/`, `${target}/`),
+  ).toBe('');
+}
+
+test('a missing pack: restore and verify name the files that it hits in every backup, and no others', () => {
+  const third = rig.done(HOME, 'backup', source, '--full').last.label!;
+  renameSync(latePack, rig.path('pack'));
+  expectRestoredBut(lateFiles, 'pack-missing');
+  const { status, lines } = rig.tidemark(HOME, ['verify']);
+  expect(status).toBe(4);
+  expect(findings(lines)[0]).toMatchObject({ code: 'TM1205', object: latePack.slice(rig.store.length + 1) });
+  const expected = [second, third].flatMap((label) => lateFiles.map((path) => `${path} of ${label}`));
+  expect(hits(lines)).toEqual(new Set(expected));
+  renameSync(rig.path('pack'), latePack);
+  expect(rig.done(HOME, 'verify', '--read-data').last).toMatchObject({ findings: 0 });
+});
+
+test('a flipped byte in a frame: only the files of that frame are hit; the next full puts them anew', () => {
+  const whole = readFileSync(latePack);
+  chmodSync(latePack, 0o600);
+  const flipped = Buffer.from(whole);
+  flipped[5000]! ^= 1;
+  writeFileSync(latePack, flipped);
+  const { status, lines } = rig.tidemark(HOME, ['verify', '--read-data']);
+  expect(status).toBe(4);
+  const hit = [...new Set([...hits(lines)].map((one) => one.split(' ')[0]!))];
+  expect(hit).toHaveLength(1);
+  expect(findings(lines).filter(({ object, block }) => object && block)).toHaveLength(1);
+  expectRestoredBut(hit, 'frame-flipped');
+  expect(rig.tidemark(HOME, ['verify']).status).toBe(4); // it is remembered without reading
+  const again = rig.done(HOME, 'backup', source, '--full').last;
+  expect(again.newBytes).toBe(700_000);
+  rig.done(HOME, 'restore', second, '--to', rig.path('healed'));
+  expectSame(source, rig.path('healed'));
+  writeFileSync(latePack, whole);
+  expect(rig.done(HOME, 'verify', '--read-data').last).toMatchObject({ findings: 0 });
+});
+
+test('a truncated pack and a missing data key are named, and what they do not hit is restored', () => {
+  const whole = readFileSync(latePack);
+  truncateSync(latePack, whole.length - 1_000_000);
+  const cut = rig.tidemark(HOME, ['restore', second, '--to', rig.path('cut')]);
+  expect(cut.status).toBe(3);
+  expect([...problems(cut.lines)].every((path) => lateFiles.includes(path as string))).toBe(true);
+  expect(readdirSync(rig.path('cut', 'early'))).toHaveLength(3000);
+  const verified = rig.tidemark(HOME, ['verify']);
+  expect(verified.status).toBe(4);
+  expect(findings(verified.lines)[0]).toMatchObject({ code: 'TM1206' });
+  writeFileSync(latePack, whole);
+  const key = join(rig.store, 'keys', 'data', lateKey);
+  renameSync(key, rig.path('key'));
+  const noKey = rig.tidemark(HOME, ['verify']);
+  expect(noKey.status).toBe(4);
+  expect(findings(noKey.lines).map(({ object }) => object)).toContain(`keys/data/${lateKey}`);
+  const restored = rig.tidemark(HOME, ['restore', second, '--to', rig.path('no-key')]);
+  expect(restored.status).toBe(3);
+  expect(restored.lines.find(({ type }) => type === 'error')).toMatchObject({ code: 'TM1404' });
+  expect(readdirSync(rig.path('no-key', 'early'))).toHaveLength(3000);
+  renameSync(rig.path('key'), key);
+});
+
+test('an object that nobody knows is told without being damage; a part of the data is read where asked', () => {
+  const unknown = join(rig.store, 'packs', 'ff', 'f'.repeat(64));
+  mkdirSync(join(rig.store, 'packs', 'ff'), { recursive: true });
+  writeFileSync(unknown, 'x');
+  const said = rig.done(HOME, 'verify', '--read-data=20%');
+  expect(said.lines.filter(({ notice }) => notice)).toMatchObject([{ object: `packs/ff/${'f'.repeat(64)}` }]);
+  const { packs: all, packsRead } = said.last as unknown as { packs: number; packsRead: number };
+  expect(packsRead).toBe(Math.ceil(all * 0.2));
+  for (const part of ['0%', '101%', 'x'])
+    expect(rig.tidemark(HOME, ['verify', `--read-data=${part}`])).toMatchObject({
+      status: 2,
+      last: { code: 'TM1002' },
+    });
+});
+
+test('another journal object that is missing or altered, of whichever writer, is found', () => {
+  const journal = run('find', join(rig.store, 'journal'), '-type', 'f').trim().split('\n').sort();
+  const victim = journal[1]!;
+  const whole = readFileSync(victim);
+  chmodSync(victim, 0o600);
+  writeFileSync(victim, Buffer.from(whole.map((byte, i) => (i === 200 ? byte ^ 1 : byte))));
+  const { status, lines } = rig.tidemark(HOME, ['verify']);
+  expect(status).toBe(4);
+  expect(
+    findings(lines).some(({ code, object }) => code === 'TM1212' && victim.endsWith(object as string)),
+  ).toBe(true);
+  writeFileSync(victim, whole);
+  rig.done(HOME, 'verify');
+});
+
+test('a store that goes away in the middle ends the restore with one error, and no file is half', async () => {
+  const target = rig.path('unplugged');
+  const args = [MAIN, 'restore', first, '--to', target, '--json'];
+  const child = spawn(process.execPath, args, { env: rig.env(HOME), stdio: ['ignore', 'pipe', 'ignore'] });
+  let text = '';
+  child.stdout.on('data', (more) => {
+    text += more;
+  });
+  const ended = new Promise<number | null>((resolve) => child.once('close', resolve));
+  while (child.exitCode === null && !existsSync(join(target, 'early')))
+    await new Promise((resolve) => setImmediate(resolve));
+  renameSync(rig.store, rig.path('away'));
+  const status = await ended;
+  renameSync(rig.path('away'), rig.store);
+  const errors = text.split('\n').filter((line) => line.includes('"type":"error"'));
+  expect(errors).toHaveLength(1);
+  expect(JSON.parse(errors[0]!).code).toMatch(/^TM120[12]$/);
+  expect([1, 10]).toContain(status);
+  expect(run('find', target, '-name', '.tidemark-*')).toBe('');
+  for (const name of readdirSync(join(target, 'early')))
+    expect(readFileSync(join(target, 'early', name)).equals(readFileSync(join(source, 'early', name)))).toBe(
+      true,
+    );
+});
