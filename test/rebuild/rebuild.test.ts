@@ -1,8 +1,6 @@
-import { spawn } from 'node:child_process';
-import { copyFileSync, mkdirSync, readdirSync, renameSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync, writeFileSync } from 'node:fs';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { stopEmbeddedPostgres } from '../../libs/registry/embedded/index.ts';
-import { expectSame, expire, MAIN, Rig, run } from './rig.ts';
+import { expectSame, expire, Rig, run } from './rig.ts';
 
 let rig: Rig;
 let source: string;
@@ -93,77 +91,4 @@ test('a rebuild over the registry that owns the store changes nothing that one s
   expect(rig.done('home', 'registry', 'rebuild').last).toMatchObject({ findings: 0, generation: 4 });
   expect(said('home').backups).toEqual(backups);
   expect(rig.done('home', 'backup', source).last).toMatchObject({ added: 0, changed: 0, deleted: 0 });
-});
-
-test('a rebuild that SIGKILL ends anywhere is run again', { timeout: 180_000 }, async () => {
-  newHome('killed');
-  const { backups } = said('home');
-  let killed = 0;
-  for (const delay of [300, 600, 900, 1100, 1300, 1600]) {
-    const child = spawn(process.execPath, [MAIN, 'registry', 'rebuild'], {
-      env: rig.env('killed'),
-      stdio: 'ignore',
-    });
-    const ended = new Promise<NodeJS.Signals | null>((resolve) =>
-      child.once('exit', (_code, signal) => resolve(signal)),
-    );
-    setTimeout(() => child.kill('SIGKILL'), delay);
-    if ((await ended) !== 'SIGKILL') continue;
-    killed++;
-    // Either it was whole, or nobody gets to work with half of it.
-    const { status, last, lines } = rig.tidemark('killed', ['backups']);
-    if (status === 0) expect(lines).toEqual(backups);
-    else expect(last).toMatchObject({ code: expect.stringMatching(/^TM120[78]$/) });
-  }
-  expect(killed).toBeGreaterThan(2);
-  rig.done('killed', 'registry', 'rebuild', '--take-over');
-  expect(said('killed').backups).toEqual(backups);
-  expectRestores('killed', [3]);
-});
-
-test('data of another Postgres, or what is left of it, is set aside and rebuilt', {
-  timeout: 120_000,
-}, async () => {
-  const { backups } = said('killed');
-  await stopEmbeddedPostgres(rig.path('killed'));
-  writeFileSync(rig.path('killed', 'registry', 'data', 'PG_VERSION'), '17\n');
-  expect(rig.tidemark('killed', ['backups'])).toMatchObject({ status: 1, last: { code: 'TM1302' } });
-  rig.done('killed', 'registry', 'rebuild');
-  expect(readdirSync(rig.path('killed', 'registry'))).toContain('data.old-17');
-  expect(said('killed').backups).toEqual(backups);
-  await stopEmbeddedPostgres(rig.path('killed'));
-  writeFileSync(rig.path('killed', 'registry', 'data', 'global', 'pg_control'), 'nonsense');
-  rig.done('killed', 'registry', 'rebuild');
-  expect(said('killed').backups).toEqual(backups);
-});
-
-test('what cannot be rebuilt is refused before anything is touched', () => {
-  const { backups } = said('killed');
-  const store = rig.path('elsewhere');
-  mkdirSync(rig.path('other'), { mode: 0o711 });
-  expect(rig.tidemark('other', ['init'], { TIDEMARK_STORE: store }).status).toBe(0);
-  const rebuild = ['registry', 'rebuild', '--take-over'];
-  expect(rig.tidemark('killed', rebuild, { TIDEMARK_STORE: store })).toMatchObject({
-    status: 1,
-    last: { code: 'TM1401' },
-  });
-  const identity = ['--identity', rig.path('other', 'identity')];
-  expect(rig.tidemark('killed', [...rebuild, ...identity], { TIDEMARK_STORE: store })).toMatchObject({
-    status: 10,
-    last: { code: 'TM1203' },
-  });
-  expect(rig.tidemark('killed', rebuild, { TIDEMARK_STORE: rig.path('nowhere') })).toMatchObject({
-    status: 10,
-    last: { code: 'TM1202' },
-  });
-  const [writer] = readdirSync(rig.path('store', 'journal'));
-  const second = rig.path('store', 'journal', writer!, '00000000', '0000000000000002');
-  renameSync(second, rig.path('away'));
-  expect(rig.tidemark('killed', rebuild)).toMatchObject({ status: 4, last: { code: 'TM1212' } });
-  renameSync(rig.path('away'), second);
-  expect(rig.tidemark('killed', ['registry', 'forget'])).toMatchObject({
-    status: 2,
-    last: { code: 'TM1001' },
-  });
-  expect(said('killed').backups).toEqual(backups);
 });

@@ -3,9 +3,12 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { packName } from '../../libs/blocks/pack.ts';
 import type { Engine } from '../../libs/embedded/engine.ts';
 import { rebuild } from '../../libs/embedded/rebuild.ts';
+import { TmError } from '../../libs/model/errors.ts';
 import { joinPath, pathToDisplay } from '../../libs/model/tree-path.ts';
 import type { RebuildFinding } from '../../libs/rebuild/finding.ts';
 import type { SourceRow } from '../../libs/registry/port.ts';
+import { FaultyStore, faults } from '../../libs/store/faulty-store.ts';
+import { openStore } from '../../libs/store/open-store.ts';
 import { backUp, expire, Rig } from './rig.ts';
 
 let rig: Rig;
@@ -187,3 +190,26 @@ test('a pack that is lost is named, and the backups are rebuilt without its bloc
   expect(await rebuilt('home')).toEqual([expect.objectContaining({ code: 'TM1206', object: newest.name })]);
   expect(await rig.withEngine('home', (engine) => trees(engine, source))).toEqual(before);
 });
+
+test('a rebuild that breaks off before or after any of its writes leaves no registry that works, and is run again', {
+  timeout: 120_000,
+}, async () => {
+  const full = new TmError('TM1204', 'a fault of the test');
+  const lost = { kind: 'lose-reply', error: full } as const;
+  const before = await rig.withEngine('home', committed);
+  for (const fault of [faults.full(), lost])
+    for (const aim of [{ prefix: 'journal/' }, { prefix: 'owner/' }, { prefix: 'journal/', nth: 2 }]) {
+      const broken = rig.config('home', {
+        openStore: async (url, options) =>
+          new FaultyStore(await openStore(url, options)).inject('create', fault, aim),
+      });
+      const request = { takeOver: false, onFinding: () => {}, onProgress: () => {} };
+      await expect(rebuild(broken, request)).rejects.toMatchObject({ code: 'TM1204' });
+      await expect(rig.withEngine('home', committed)).rejects.toMatchObject({ code: 'TM1208' });
+    }
+  await rebuilt('home');
+  expect(await rig.withEngine('home', committed)).toEqual(before);
+});
+
+const committed = (engine: Engine) =>
+  engine.registry.backups.list({}).then((all) => all.map(({ label, seq }) => ({ label, seq })));
