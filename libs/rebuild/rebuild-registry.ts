@@ -4,7 +4,7 @@ import { TmError } from '../model/errors.ts';
 import type { Registry, SourceRow } from '../registry/port.ts';
 import type { OnFinding } from './finding.ts';
 import type { Commit, KnownCommit, SourceHistory, StoreHistory } from './history.ts';
-import type { RunSource } from './run-cursor.ts';
+import { openPart, type RunSource } from './run-cursor.ts';
 import { NOTHING_PROVED, type Proved, SourceEntries, statesOf } from './source-entries.ts';
 import { distrustBlocks, distrustPacks, takeInPacks } from './take-in-packs.ts';
 import { truePath } from './true-path.ts';
@@ -117,6 +117,7 @@ async function rebuildPath(
       await restore(registry, source, known, expired ? 'expired' : 'committed');
     } catch (error) {
       if (!isDamage(error)) throw error;
+      await distrustRuns(registry, runs, commit);
       await restore(registry, source, known, expired ? 'expired' : 'failed', error.code);
       if (!expired)
         onFinding({
@@ -134,6 +135,24 @@ async function rebuildPath(
 export const isDamage = (error: unknown): error is TmError =>
   error instanceof TmError &&
   ['TM1205', 'TM1206', 'TM1212', 'TM1404', 'TM1503', 'TM1601', 'TM1605'].includes(error.code);
+
+/**
+ * Marks what can't be read of a commit's runs as damaged: a later run of the same content has the same block id, and
+ * would otherwise be looked for here.
+ */
+async function distrustRuns(registry: Registry, runs: RunSource, commit: Commit): Promise<void> {
+  for (const part of commit.runs.flatMap((run) => run.parts)) {
+    if (part.in !== 'pack') continue;
+    try {
+      await openPart(runs, part);
+    } catch (error) {
+      if (!isDamage(error)) throw error;
+      const blocks = await registry.blocks.blocksOf(runs.domainId, Buffer.from(part.pack, 'hex'));
+      const ids = blocks.filter((block) => block.frameOffset === part.frameOffset).map(({ id }) => id);
+      await distrustBlocks(registry, runs.domainId, ids);
+    }
+  }
+}
 
 const labelOf = ({ label, sourceSeq }: Commit): string => label ?? `#${sourceSeq}`;
 

@@ -59,7 +59,7 @@ export class RunCursor {
         this.#ended = true;
         return false;
       }
-      this.#records = [...readRecords(await this.#open(part))];
+      this.#records = [...readRecords(await openPart(this.#source, part))];
       this.#at = 0;
       this.#count += this.#records.length;
       for (const record of this.#records) this.#checkOrder(record);
@@ -80,26 +80,26 @@ export class RunCursor {
     if (before !== now || compareEntries(last.dir, last.name, record.dir, record.name) >= 0)
       throw new TmError('TM1605', 'the records of a run are out of order');
   }
+}
 
-  async #open(part: RunPart): Promise<Buffer> {
-    const [object, bytes] = await this.#read(part);
-    try {
-      return await openSealedFrame(this.#source, bytes);
-    } catch (error) {
-      if (!(error instanceof TmError)) throw error;
-      throw new TmError(error.code, `a run in ${object}`, { cause: error });
-    }
+/** Plaintext of a run's part. Errors name the object. */
+export async function openPart(source: RunSource, part: RunPart): Promise<Buffer> {
+  const [object, bytes] = await readPart(source, part);
+  try {
+    return await openSealedFrame(source, bytes);
+  } catch (error) {
+    if (!(error instanceof TmError)) throw error;
+    throw new TmError(error.code, `a run in ${object}`, { cause: error });
   }
+}
 
-  async #read(part: RunPart): Promise<[object: string, bytes: Buffer]> {
-    const { store } = this.#source;
-    if (part.in === 'pack') {
-      const name = packName(Buffer.from(part.pack, 'hex'));
-      return [name, await store.read(name, { offset: part.frameOffset, length: part.frameLength })];
-    }
-    const object = await readJournalObject(store, part.writer, part.number);
-    const section = object.sections[part.section];
-    if (!section) throw new TmError('TM1212', `${object.name} has no section ${part.section}`);
-    return [object.name, section];
+async function readPart({ store }: RunSource, part: RunPart): Promise<[object: string, bytes: Buffer]> {
+  if (part.in === 'pack') {
+    const name = packName(Buffer.from(part.pack, 'hex'));
+    return [name, await store.read(name, { offset: part.frameOffset, length: part.frameLength })];
   }
+  const object = await readJournalObject(store, part.writer, part.number);
+  const section = object.sections[part.section];
+  if (!section) throw new TmError('TM1212', `${object.name} has no section ${part.section}`);
+  return [object.name, section];
 }

@@ -154,5 +154,10 @@ export async function expire(engine: Engine, source: string, seqs: readonly numb
     .map((one) => one.id);
   expect(ids).toHaveLength(seqs.length);
   await engine.decide([record], [], (head) => backups.expire(ids, head, [], new Date()));
+  const left = await backups.list({ sourceId: row.id });
+  expect(
+    left.filter((one) => seqs.includes(one.seq)),
+    'needed by what stays',
+  ).toEqual([]);
   await entries.dropUnseen(row.id);
 }
