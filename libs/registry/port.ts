@@ -286,8 +286,7 @@ export interface EntriesTable {
   /** Rebuild and roll-forward only: removes what `insert` wrote under a seq. */
   remove(sourceId: number, seq: number): Promise<void>;
   /**
-   * Deletes versions that no committed backup and no base of a backup under way sees, and tombstones that hide nothing
-   * any more; short transactions. Gives how many rows went. Repeated after a crash it goes on.
+   * Deletes versions that no committed backup sees, nor head or baseline, and tombstones that hide nothing any more; short transactions. Gives how many rows went. Repeated after a crash it goes on.
    */
   dropUnseen(sourceId: number): Promise<number>;
   /** States of all versions of all sources in a domain, for marking live blocks; any order, short transactions. */

@@ -48,7 +48,7 @@ export async function expireBackups(
 
 /** What has to stay visible of a source. */
 interface Kept {
-  /** Committed seqs, head and baseline in any state, and bases and baselines of backups under way; ascending. */
+  /** Committed seqs, and head and baseline in any state, which backups under way start from; ascending. */
   readonly seqs: readonly number[];
   readonly head: number;
   /** Up to this seq the head's first run is complete in itself: no later run needs a tombstone from before it. */
@@ -61,9 +61,7 @@ async function keptOf(db: Database, sourceId: number): Promise<Kept | undefined>
          where h.source = s.id and h.seq = s.head and h.runs -> 0 ->> 'fromSeq' = '0'), 0) as whole_until,
        to_json(array(select seq from (
          select seq from backups where source = s.id and state = 'committed'
-         union select s.head union select s.baseline
-         union select base_seq from backups where source = s.id and state in ${ACTIVE}
-         union select baseline_seq from backups where source = s.id and state in ${ACTIVE}) k
+         union select s.head union select s.baseline) k
          where seq between 1 and s.head order by seq)) as seqs
      from sources s where s.id = $1`,
     [sourceId],
