@@ -166,6 +166,8 @@ export interface LiveFrame {
   readonly frameOffset: number;
 }
 
+export type StoreLock = 'shared' | 'exclusive' | 'exclusive-now';
+
 export interface PackUse {
   /** Finished or condemned packs in which nothing live lies. */
   readonly dead: readonly { readonly id: Buffer; readonly size: number }[];
@@ -361,9 +363,10 @@ export interface JournalTable {
   withWriter<T>(writer: string, work: () => Promise<T>): Promise<T>;
   /**
    * The store's advisory lock: shared for opening and committing (briefly) and for reading packs (throughout),
-   * exclusive for deciding to delete. Shared waits; exclusive throws TM1501 at once while anybody has it.
+   * exclusive for deciding to delete. `exclusive-now` does not wait: TM1501 while anybody has it, since behind one
+   * that waits to exclude readers all new ones would have to wait too.
    */
-  withStoreLock<T>(mode: 'shared' | 'exclusive', work: () => Promise<T>): Promise<T>;
+  withStoreLock<T>(mode: StoreLock, work: () => Promise<T>): Promise<T>;
 }
 
 /** The baseline registry: all tables of one Postgres database. */

@@ -45,7 +45,9 @@ export async function prune(request: PruneRequest, deps: PruneDeps): Promise<Pru
       checkSignal(request.signal);
       await registry.entries.dropUnseen(source.id);
     }
-  const { use, condemned } = await registry.journal.withStoreLock('exclusive', () => decide(request, deps));
+  const { use, condemned } = await registry.journal.withStoreLock('exclusive-now', () =>
+    decide(request, deps),
+  );
   const result: PruneResult = { packs: 0, bytes: 0, idleBytes: use.idleBytes, orphans: 0, orphanBytes: 0 };
   for await (const object of orphans(deps)) {
     result.orphans++;

@@ -361,11 +361,11 @@ test("the store's lock: readers share it, deciding to delete is refused meanwhil
   const { journal } = rig.registry;
   const refused = await journal.withStoreLock('shared', () =>
     journal.withStoreLock('shared', () =>
-      journal.withStoreLock('exclusive', async () => 'got it').catch((error) => error.code),
+      journal.withStoreLock('exclusive-now', async () => 'got it').catch((error) => error.code),
     ),
   );
   expect(refused).toBe('TM1501');
   const error = new Error('not the lock’s');
   await expect(journal.withStoreLock('shared', () => Promise.reject(error))).rejects.toBe(error);
-  expect(await journal.withStoreLock('exclusive', async () => 'got it')).toBe('got it');
+  expect(await journal.withStoreLock('exclusive-now', async () => 'got it')).toBe('got it');
 });

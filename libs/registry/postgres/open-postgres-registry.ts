@@ -1,5 +1,13 @@
 import pg from 'pg';
-import type { JournalHead, JournalTable, OutboxRow, OutboxTable, Registry, StoreRow } from '../port.ts';
+import type {
+  JournalHead,
+  JournalTable,
+  OutboxRow,
+  OutboxTable,
+  Registry,
+  StoreLock,
+  StoreRow,
+} from '../port.ts';
 import { setHead } from './backup-rows.ts';
 import { PostgresBackups } from './backups-table.ts';
 import { PostgresBlocks } from './blocks-table.ts';
@@ -79,11 +87,12 @@ class PostgresJournal implements JournalTable {
     return this.#db.locked(lock, work);
   }
 
-  async withStoreLock<T>(mode: 'shared' | 'exclusive', work: () => Promise<T>): Promise<T> {
-    const [take, free] =
-      mode === 'shared'
-        ? ['pg_advisory_lock_shared($1)', 'pg_advisory_unlock_shared($1)']
-        : ['pg_try_advisory_lock($1)', 'pg_advisory_unlock($1)'];
+  async withStoreLock<T>(mode: StoreLock, work: () => Promise<T>): Promise<T> {
+    const [take, free] = {
+      shared: ['pg_advisory_lock_shared($1)', 'pg_advisory_unlock_shared($1)'],
+      exclusive: ['pg_advisory_lock($1)', 'pg_advisory_unlock($1)'],
+      'exclusive-now': ['pg_try_advisory_lock($1)', 'pg_advisory_unlock($1)'],
+    }[mode] as [string, string];
     return this.#db.locked({ take, free, values: [STORE_LOCK] }, work);
   }
 }

@@ -25,6 +25,16 @@ export function blockCases(under: () => RegistryUnderTest): void {
     ...(await blocks().present(domain, Buffer.concat(ids))),
   ];
 
+  const put = async (
+    domain: string,
+    pack: ReturnType<typeof packOf>,
+    rows: readonly BlockRow[],
+    table = blocks(),
+  ): Promise<void> => {
+    await table.beginPack(domain, pack);
+    await table.finishPack(domain, pack, rows);
+  };
+
   it('says which blocks are present and where, in the order asked, over a thousand and one ids', async () => {
     const [domain, pack] = [randomUUID(), packOf()];
     const known = Array.from({ length: 1001 }, (_, i) => blockOf(pack.id, newId(), i));
@@ -44,7 +54,7 @@ export function blockCases(under: () => RegistryUnderTest): void {
   it('keeps domains apart', async () => {
     const [domain, pack] = [randomUUID(), packOf()];
     const block = blockOf(pack.id);
-    await blocks().finishPack(domain, pack, [block]);
+    await put(domain, pack, [block]);
     expect(await present('another', [block.id])).toEqual([0]);
     expect(await blocks().locate('another', [block.id])).toEqual([undefined]);
   });
@@ -77,13 +87,13 @@ export function blockCases(under: () => RegistryUnderTest): void {
   it('keeps the first location of a block that comes again, also within one pack', async () => {
     const [domain, first, second] = [randomUUID(), packOf(), packOf()];
     const block = blockOf(first.id);
-    await blocks().finishPack(domain, first, [block]);
-    await blocks().finishPack(domain, second, [blockOf(second.id, block.id, 300), blockOf(second.id)]);
+    await put(domain, first, [block]);
+    await put(domain, second, [blockOf(second.id, block.id, 300), blockOf(second.id)]);
     expect(await blocks().locate(domain, [block.id])).toEqual([block]);
     expect(await blocks().blocksOf(domain, second.id)).toHaveLength(1);
     const twice = blockOf(second.id, newId(), 400);
     const third = packOf();
-    await blocks().finishPack(domain, third, [
+    await put(domain, third, [
       { ...twice, pack: third.id },
       { ...twice, pack: third.id },
     ]);
@@ -97,11 +107,8 @@ export function blockCases(under: () => RegistryUnderTest): void {
       Array.from({ length: 6 }, (_, i) => {
         const pack = packOf();
         const own = ids.map((id, at) => blockOf(pack.id, id, at));
-        return (i % 2 ? other : under().registry).blocks.finishPack(
-          domain,
-          pack,
-          i % 2 ? own.reverse() : own,
-        );
+        const { blocks: table } = i % 2 ? other : under().registry;
+        return put(domain, pack, i % 2 ? own.reverse() : own, table);
       }),
     );
     expect(await present(domain, ids)).toEqual(ids.map(() => 1));
@@ -111,11 +118,11 @@ export function blockCases(under: () => RegistryUnderTest): void {
   it('counts damaged blocks as missing, and takes the next location that is offered', async () => {
     const [domain, first, second] = [randomUUID(), packOf(), packOf()];
     const [hit, well] = [blockOf(first.id), blockOf(first.id, newId(), 500)];
-    await blocks().finishPack(domain, first, [hit, well]);
+    await put(domain, first, [hit, well]);
     await blocks().markDamaged(domain, [hit.id, newId()]);
     expect(await present(domain, [hit.id, well.id])).toEqual([0, 1]);
     const anew = blockOf(second.id, hit.id, 700);
-    await blocks().finishPack(domain, second, [anew, blockOf(second.id, well.id, 800)]);
+    await put(domain, second, [anew, blockOf(second.id, well.id, 800)]);
     expect(await present(domain, [hit.id, well.id])).toEqual([1, 1]);
     expect(await blocks().locate(domain, [hit.id, well.id])).toEqual([anew, well]);
   });
@@ -123,11 +130,11 @@ export function blockCases(under: () => RegistryUnderTest): void {
   it('counts blocks of condemned packs as missing; a new location rescues them; then the pack goes', async () => {
     const [domain, first, second] = [randomUUID(), packOf(), packOf()];
     const [used, unused] = [blockOf(first.id), blockOf(first.id, newId(), 500)];
-    await blocks().finishPack(domain, first, [used, unused]);
+    await put(domain, first, [used, unused]);
     await blocks().condemn(domain, [first.id]);
     expect(await present(domain, [used.id, unused.id])).toEqual([0, 0]);
     const anew = blockOf(second.id, used.id, 900);
-    await blocks().finishPack(domain, second, [anew]);
+    await put(domain, second, [anew]);
     await blocks().forgetPack(domain, first.id);
     expect(await blocks().locate(domain, [used.id, unused.id])).toEqual([anew, undefined]);
     expect((await collect(blocks().packs(domain))).map((one) => one.id)).toEqual([second.id]);
@@ -145,7 +152,7 @@ export function blockCases(under: () => RegistryUnderTest): void {
       kind: 1,
       children,
     };
-    await blocks().finishPack(domain, pack, [block]);
+    await put(domain, pack, [block]);
     expect(await blocks().locate(domain, [block.id])).toEqual([block]);
   });
 }
