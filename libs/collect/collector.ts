@@ -17,6 +17,7 @@ import { BlockLedger } from './block-ledger.ts';
 import { EventPublisher } from './event-publisher.ts';
 import { Outcome, type TaskResult, type WorkerSetup } from './protocol.ts';
 import { packTask } from './task.ts';
+import { untilSettled } from './until-settled.ts';
 import { WorkerPool } from './worker-pool.ts';
 
 /** An entry that could not be read, was skipped, or is flagged; for the person. */
@@ -254,11 +255,10 @@ export class Collector {
 
   async #drain(): Promise<void> {
     await this.#until(() => this.#pool?.idle ?? true);
-    while (this.#settling.size > 0) {
-      await this.#deps.intake.flush();
-      await Promise.race([...this.#settling]);
+    await untilSettled(this.#settling, () => {
       if (this.#failure) throw this.#failure;
-    }
+      return this.#deps.intake.flush();
+    });
     if (this.#failure) throw this.#failure;
   }
 }
