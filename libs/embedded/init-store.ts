@@ -5,7 +5,7 @@ import { JournalWriter, listWriters, readJournal } from '../store/journal.ts';
 import { claimOwner, currentOwner, type Owner } from '../store/owner.ts';
 import type { CollectableStore, Store } from '../store/port.ts';
 import { createStoreIdentity, readStoreIdentity } from '../store/store-identity.ts';
-import { domainKeyName, ensureIdentity } from './domain-files.ts';
+import { domainKeyName, ensureIdentity, readIdentity } from './domain-files.ts';
 import type { EngineConfig } from './engine.ts';
 import type { Home } from './home.ts';
 import { openEngineStore } from './open-engine-store.ts';
@@ -36,7 +36,9 @@ export async function initStore(
   const begun = await readStorePlan(home);
   if (found && found.storeId !== begun?.storeId) throw new TmError('TM1208', store.url);
   if (!config.create) throw new NoStoreYet(store.url);
-  const { identity, made } = await ensureIdentity(home, config);
+  const { identity, made } = found
+    ? { identity: await readIdentity(home, config), made: false }
+    : await ensureIdentity(home, config);
   const recipient = await recipientOf(identity);
   const isOurs = begun?.recipient === recipient;
   if (found && !isOurs) throw new TmError('TM1208', store.url);
