@@ -5,6 +5,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { stopEmbeddedPostgres } from '../libs/registry/embedded/index.ts';
 
+/** A command that takes longer than this hangs: it is killed, so that its test fails. */
+const HANGS_MS = 180_000;
 const MAIN = join(import.meta.dirname, '../apps/cli/main.ts');
 
 export interface Line {
@@ -33,6 +35,8 @@ export class Running {
     this.child = spawn(process.execPath, [MAIN, '--json', ...args], {
       env,
       stdio: ['ignore', 'pipe', 'pipe'],
+      timeout: HANGS_MS,
+      killSignal: 'SIGKILL',
     });
     let stdout = '';
     let stderr = '';

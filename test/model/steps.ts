@@ -123,6 +123,15 @@ const pin = ({ pick }: { pick: number }): Action =>
     await model.list();
   }, pick);
 
+const expire = ({ keep, prune }: { keep: number; prune: boolean }): Action => {
+  return async ({ place }, model) => {
+    if (model.committed.length === 0) return;
+    await place.ok(['expire', model.source, '--keep-last', String(keep)]);
+    await model.expired(keep);
+    if (prune) await place.ok(['prune']);
+  };
+};
+
 function step<T>(
   label: string,
   weight: number,
@@ -147,25 +156,15 @@ const ACTIONS = [
   step('loseState', 1, { torn: fc.boolean() }, loseState),
   step('crashServer', 1, {}, () => crashServer),
   step('loseRegistry', 1, {}, () => loseRegistry),
+  step('expire', 2, { keep: fc.integer({ min: 1, max: 4 }), prune: fc.boolean() }, expire),
   step('pin', 1, { pick: nat }, pin),
 ];
 
-const expire = ({ keep, prune }: { keep: number; prune: boolean }): Action => {
-  return async ({ place }, model) => {
-    if (model.committed.length === 0) return;
-    await place.ok(['expire', model.source, '--keep-last', String(keep)]);
-    await model.expired(keep);
-    if (prune) await place.ok(['prune']);
-  };
-};
-const EXPIRY = step('expire', 2, { keep: fc.integer({ min: 1, max: 4 }), prune: fc.boolean() }, expire);
-
-export const stepsOf = (canExpire: boolean): fc.Arbitrary<Step[]> =>
-  fc.array(
-    fc.record({
-      source: fc.constantFrom(0, 0, 0, 1),
-      edits,
-      action: fc.oneof(...ACTIONS, ...(canExpire ? [EXPIRY] : [])),
-    }),
-    { minLength: 4, maxLength: 14, size: 'max' },
-  );
+export const steps: fc.Arbitrary<Step[]> = fc.array(
+  fc.record({
+    source: fc.constantFrom(0, 0, 0, 1),
+    edits,
+    action: fc.oneof(...ACTIONS),
+  }),
+  { minLength: 4, maxLength: 14, size: 'max' },
+);
