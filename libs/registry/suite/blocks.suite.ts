@@ -1,6 +1,6 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { expect, it } from 'vitest';
-import { collect } from '../fixtures.suite.ts';
+import { codeOf, collect } from '../fixtures.suite.ts';
 import type { BlockRow } from '../port.ts';
 import type { RegistryUnderTest } from '../registry.suite.ts';
 
@@ -82,6 +82,17 @@ export function blockCases(under: () => RegistryUnderTest): void {
     await Promise.all([blocks(), other.blocks].map((one) => one.finishPack(domain, pack, known)));
     await other.close();
     expect(await blocks().blocksOf(domain, pack.id)).toEqual(known);
+  });
+
+  it('finishes no pack that was not begun or is condemned: TM1502, and its blocks are not believed in', async () => {
+    const [domain, pack, condemned] = [randomUUID(), packOf(), packOf()];
+    const block = blockOf(pack.id);
+    expect(await codeOf(blocks().finishPack(domain, pack, [block]))).toBe('TM1502');
+    await blocks().beginPack(domain, condemned);
+    await blocks().condemn(domain, [condemned.id]);
+    const late = blocks().finishPack(domain, condemned, [blockOf(condemned.id, block.id)]);
+    expect(await codeOf(late)).toBe('TM1502');
+    expect(await present(domain, [block.id])).toEqual([0]);
   });
 
   it('keeps the first location of a block that comes again, also within one pack', async () => {

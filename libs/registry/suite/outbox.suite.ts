@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { commit, committedEvent, NOW, newSource } from '../fixtures.suite.ts';
+import { codeOf, commit, committedEvent, NOW, newSource } from '../fixtures.suite.ts';
 import type { OutboxRow, Registry } from '../port.ts';
 import type { RegistryUnderTest } from '../registry.suite.ts';
 
@@ -99,6 +99,15 @@ export function outboxCases(under: () => RegistryUnderTest): void {
     release.resolve();
     await Promise.all([shared, exclusive]);
     expect(order).toEqual(['shared too', 'shared', 'exclusive']);
+    await other.close();
+  });
+
+  it('refuses the store lock to who wants it alone and now, while anybody has it', async () => {
+    const other = await under().other();
+    const now = () => codeOf(other.journal.withStoreLock('exclusive-now', async () => {}));
+    await registry().journal.withStoreLock('shared', async () => expect(await now()).toBe('TM1501'));
+    await registry().journal.withStoreLock('exclusive', async () => expect(await now()).toBe('TM1501'));
+    expect(await now()).toBeUndefined();
     await other.close();
   });
 
