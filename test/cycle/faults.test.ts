@@ -72,7 +72,9 @@ afterAll(async () => {
 
 test('a second backup of a source that is being backed up is refused with 11', async () => {
   const first = await running();
+  first.kill('SIGSTOP'); // it holds the source for as long as the second one looks
   expect(tidemark(['backup', source])).toMatchObject({ status: 11, code: 'TM1501' });
+  first.kill('SIGCONT');
   expect(await first.ended).toBe(0);
 });
 
