@@ -4,6 +4,7 @@ import { blockIdsOf, decodeState } from '../model/entry.ts';
 import { joinPath } from '../model/tree-path.ts';
 import type { EntryVersion, Registry } from '../registry/port.ts';
 import type { OnFinding } from './finding.ts';
+import type { KnownPack } from './pack-list.ts';
 
 const hex = (id: Buffer): string => id.toString('hex');
 
@@ -61,14 +62,16 @@ export class EntryCheck {
   }
 
   /**
-   * Of the lacking blocks those that count: the registry may call a block damaged that was just read and found whole.
-   * `proven`: packs, hex, whose blocks were all read.
+   * Of the lacking blocks those that count. One that the registry calls damaged although it was just read and found
+   * whole (its pack was put back) is believed in again. `proven`: packs, hex, whose blocks were all read.
    */
-  async lacking(proven: ReadonlySet<string>): Promise<Set<string>> {
+  async lacking(proven: ReadonlyMap<string, KnownPack>): Promise<Set<string>> {
     const bad = new Set<string>();
     for (const id of this.#lacking) {
       const [row] = await this.#registry.blocks.locate(this.#domain, [Buffer.from(id, 'hex')]);
-      if (!row || !proven.has(hex(row.pack))) bad.add(id);
+      const pack = row && proven.get(hex(row.pack));
+      if (row && pack) await this.#registry.blocks.finishPack(this.#domain, { ...pack, keys: [] }, [row]);
+      else bad.add(id);
     }
     return bad;
   }

@@ -86,7 +86,7 @@ export class Verification {
   readonly #entries: EntryCheck;
   /** Hex ids of blocks that were found missing or damaged: grows with the damage. */
   readonly #bad = new Set<string>();
-  readonly #proven = new Set<string>();
+  readonly #proven = new Map<string, KnownPack>();
   readonly #badPacks = new Map<string, Buffer>();
   readonly #inBadPacks = new Set<string>();
   readonly #keys = new Map<string, Promise<boolean>>();
@@ -150,7 +150,7 @@ export class Verification {
       if (this.#failure) break;
       const task = this.#pool
         .run({ pack: Buffer.from(pack.id), size: pack.size, readData: chosen.has(pack) })
-        .then((result) => this.#pack(pack.id, chosen.has(pack), result))
+        .then((result) => this.#pack(pack, chosen.has(pack), result))
         .catch((error) => {
           this.#failure ??= error;
         })
@@ -164,7 +164,8 @@ export class Verification {
     if (this.#failure) throw this.#failure;
   }
 
-  async #pack(id: Buffer, wasRead: boolean, result: PackResult): Promise<void> {
+  async #pack(pack: KnownPack, wasRead: boolean, result: PackResult): Promise<void> {
+    const { id } = pack;
     const object = packName(id);
     this.#result.bytes += result.bytes;
     this.#result.blocks += result.blocks;
@@ -178,7 +179,7 @@ export class Verification {
     let opens = true;
     for (const key of result.keys) opens = (await this.#dataKey(Buffer.from(key))) && opens;
     if (!opens) await this.#packIsBad(id);
-    else if (wasRead) this.#proven.add(id.toString('hex'));
+    else if (wasRead && result.problems.length === 0) this.#proven.set(id.toString('hex'), pack);
   }
 
   async #packIsBad(id: Buffer): Promise<void> {

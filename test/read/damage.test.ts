@@ -32,31 +32,32 @@ const hits = (lines: readonly Line[]) =>
 const problems = (lines: readonly Line[]) =>
   new Set(lines.flatMap(({ type, path }) => (type === 'error' ? [path] : [])));
 
-/** The pack and the data key that only the second backup brought: of the files in `late`. */
-let latePack = '';
-let lateKey = '';
-let first = '';
-let second = '';
 const lateFiles = ['late/f0', 'late/f1', 'late/f2', 'late/f3'];
+let first = '';
 
 beforeAll(() => {
   for (const folder of ['early', 'late']) mkdirSync(join(source, folder), { recursive: true });
   for (let i = 0; i < 3000; i++) writeFileSync(join(source, 'early', `f${i}`), randomBytes(20_000));
   first = rig.done(HOME, 'backup', source).last.label!;
+});
+
+/** A backup whose pack and data key hold new files in `late`, and nothing else but its run. */
+function backUpLate(): { label: string; pack: string; key: string } {
   const [packsBefore, keysBefore] = [packs(), keys()];
   for (const path of lateFiles) writeFileSync(join(source, path), randomBytes(700_000));
-  second = rig.done(HOME, 'backup', source).last.label!;
-  [latePack = ''] = [...packs()].filter((pack) => !packsBefore.has(pack));
-  [lateKey = ''] = [...keys()].filter((key) => !keysBefore.has(key));
-  expect(latePack && lateKey && packs().size).toBeGreaterThan(3);
-});
+  const label = rig.done(HOME, 'backup', source).last.label!;
+  const [pack] = [...packs()].filter((one) => !packsBefore.has(one));
+  const [key] = [...keys()].filter((one) => !keysBefore.has(one));
+  chmodSync(pack!, 0o600);
+  return { label, pack: pack!, key: join(rig.store, 'keys', 'data', key!) };
+}
 
 afterAll(() => rig.close());
 
-/** Restores the second backup: the files named are missing, all others are there. */
-function expectRestoredBut(missing: readonly string[], name: string): void {
-  const target = rig.path(name);
-  const { status, lines, text } = rig.tidemark(HOME, ['restore', second, '--to', target]);
+/** Restores a backup of what the source is now: the files named are missing, all others are there. */
+function expectRestoredBut(missing: readonly string[], label: string): void {
+  const target = rig.path(`of-${label}`);
+  const { status, lines, text } = rig.tidemark(HOME, ['restore', label, '--to', target]);
   expect(status, text).toBe(3);
   expect(problems(lines)).toEqual(new Set(missing));
   for (const path of missing) expect(existsSync(join(target, path))).toBe(false);
@@ -68,70 +69,86 @@ function expectRestoredBut(missing: readonly string[], name: string): void {
 }
 
 test('a missing pack: restore and verify name the files that it hits in every backup, and no others', () => {
-  const third = rig.done(HOME, 'backup', source, '--full').last.label!;
-  renameSync(latePack, rig.path('pack'));
-  expectRestoredBut(lateFiles, 'pack-missing');
+  const { label, pack } = backUpLate();
+  const full = rig.done(HOME, 'backup', source, '--full').last.label!;
+  renameSync(pack, rig.path('pack'));
+  expectRestoredBut(lateFiles, label);
   const { status, lines } = rig.tidemark(HOME, ['verify']);
   expect(status).toBe(4);
-  expect(findings(lines)[0]).toMatchObject({ code: 'TM1205', object: latePack.slice(rig.store.length + 1) });
-  const expected = [second, third].flatMap((label) => lateFiles.map((path) => `${path} of ${label}`));
+  expect(findings(lines)[0]).toMatchObject({ code: 'TM1205', object: pack.slice(rig.store.length + 1) });
+  const expected = [label, full].flatMap((one) => lateFiles.map((path) => `${path} of ${one}`));
   expect(hits(lines)).toEqual(new Set(expected));
-  renameSync(rig.path('pack'), latePack);
-  expect(rig.done(HOME, 'verify', '--read-data').last).toMatchObject({ findings: 0 });
+  renameSync(rig.path('pack'), pack);
+  expect(rig.tidemark(HOME, ['verify']).status).toBe(4); // what was found is remembered
+  rig.done(HOME, 'verify', '--read-data'); // until it is proven whole
+  rig.done(HOME, 'verify');
+  expect(rig.done(HOME, 'backup', source, '--full').last.newBytes).toBe(0);
 });
 
-test('a flipped byte in a frame: only the files of that frame are hit; the next full puts them anew', () => {
-  const whole = readFileSync(latePack);
-  chmodSync(latePack, 0o600);
-  const flipped = Buffer.from(whole);
-  flipped[5000]! ^= 1;
-  writeFileSync(latePack, flipped);
+test('a flipped byte in a frame: only the files of that frame are hit; the next full puts its blocks anew', () => {
+  const { label, pack } = backUpLate();
+  const bytes = readFileSync(pack);
+  bytes[5000]! ^= 1;
+  writeFileSync(pack, bytes);
   const { status, lines } = rig.tidemark(HOME, ['verify', '--read-data']);
   expect(status).toBe(4);
-  const hit = [...new Set([...hits(lines)].map((one) => one.split(' ')[0]!))];
-  expect(hit).toHaveLength(1);
-  expect(findings(lines).filter(({ object, block }) => object && block)).toHaveLength(1);
-  expectRestoredBut(hit, 'frame-flipped');
+  expect(findings(lines).filter(({ object, block }) => object && block).length).toBeGreaterThan(0);
+  const hit = [...hits(lines)].map((one) => one.split(' ')[0]!);
+  expect(hit.length).toBeGreaterThan(0);
+  expect(hit.length).toBeLessThan(lateFiles.length);
+  expectRestoredBut(hit, label);
   expect(rig.tidemark(HOME, ['verify']).status).toBe(4); // it is remembered without reading
   const again = rig.done(HOME, 'backup', source, '--full').last;
-  expect(again.newBytes).toBe(700_000);
-  rig.done(HOME, 'restore', second, '--to', rig.path('healed'));
+  expect(again.newBytes).toBeGreaterThan(0);
+  expect(again.newBytes).toBeLessThan(2_800_000);
+  rig.done(HOME, 'restore', label, '--to', rig.path('healed'));
   expectSame(source, rig.path('healed'));
-  writeFileSync(latePack, whole);
+  bytes[5000]! ^= 1;
+  writeFileSync(pack, bytes);
   expect(rig.done(HOME, 'verify', '--read-data').last).toMatchObject({ findings: 0 });
 });
 
-test('a truncated pack and a missing data key are named, and what they do not hit is restored', () => {
-  const whole = readFileSync(latePack);
-  truncateSync(latePack, whole.length - 1_000_000);
-  const cut = rig.tidemark(HOME, ['restore', second, '--to', rig.path('cut')]);
-  expect(cut.status).toBe(3);
-  expect([...problems(cut.lines)].every((path) => lateFiles.includes(path as string))).toBe(true);
-  expect(readdirSync(rig.path('cut', 'early'))).toHaveLength(3000);
+test('a truncated pack is named, and what lies before its end is restored', () => {
+  const { label, pack } = backUpLate();
+  const whole = readFileSync(pack);
+  truncateSync(pack, whole.length - 1_000_000);
+  const target = rig.path('cut');
+  const { status, lines } = rig.tidemark(HOME, ['restore', label, '--to', target]);
+  expect(status).toBe(3);
+  const missing = [...problems(lines)];
+  expect(missing.length).toBeGreaterThan(0);
+  expect(missing.length).toBeLessThan(lateFiles.length);
+  expect(missing.every((path) => lateFiles.includes(path as string))).toBe(true);
+  expect(readdirSync(join(target, 'early'))).toHaveLength(3000);
   const verified = rig.tidemark(HOME, ['verify']);
   expect(verified.status).toBe(4);
   expect(findings(verified.lines)[0]).toMatchObject({ code: 'TM1206' });
-  writeFileSync(latePack, whole);
-  const key = join(rig.store, 'keys', 'data', lateKey);
+  writeFileSync(pack, whole);
+  rig.done(HOME, 'verify', '--read-data');
+});
+
+test('a missing data key is named, and what other keys open is restored', () => {
+  const { label, key } = backUpLate();
   renameSync(key, rig.path('key'));
-  const noKey = rig.tidemark(HOME, ['verify']);
-  expect(noKey.status).toBe(4);
-  expect(findings(noKey.lines).map(({ object }) => object)).toContain(`keys/data/${lateKey}`);
-  const restored = rig.tidemark(HOME, ['restore', second, '--to', rig.path('no-key')]);
-  expect(restored.status).toBe(3);
-  expect(restored.lines.find(({ type }) => type === 'error')).toMatchObject({ code: 'TM1404' });
-  expect(readdirSync(rig.path('no-key', 'early'))).toHaveLength(3000);
+  const { status, lines } = rig.tidemark(HOME, ['verify']);
+  expect(status).toBe(4);
+  expect(findings(lines)[0]).toMatchObject({ code: 'TM1404', object: key.slice(rig.store.length + 1) });
+  expect(hits(lines)).toEqual(new Set(lateFiles.map((path) => `${path} of ${label}`)));
+  expectRestoredBut(lateFiles, label);
   renameSync(rig.path('key'), key);
+  rig.done(HOME, 'verify', '--read-data');
 });
 
 test('an object that nobody knows is told without being damage; a part of the data is read where asked', () => {
   const unknown = join(rig.store, 'packs', 'ff', 'f'.repeat(64));
   mkdirSync(join(rig.store, 'packs', 'ff'), { recursive: true });
   writeFileSync(unknown, 'x');
-  const said = rig.done(HOME, 'verify', '--read-data=20%');
+  const said = rig.done(HOME, 'verify', '--read-data=100%');
   expect(said.lines.filter(({ notice }) => notice)).toMatchObject([{ object: `packs/ff/${'f'.repeat(64)}` }]);
   const { packs: all, packsRead } = said.last as unknown as { packs: number; packsRead: number };
-  expect(packsRead).toBe(Math.ceil(all * 0.2));
+  expect(packsRead).toBe(all);
+  const part = rig.tidemark(HOME, ['verify', '--read-data=20%']).last;
+  expect(part).toMatchObject({ packs: all, packsRead: Math.ceil(all * 0.2) });
   for (const part of ['0%', '101%', 'x'])
     expect(rig.tidemark(HOME, ['verify', `--read-data=${part}`])).toMatchObject({
       status: 2,
@@ -151,7 +168,7 @@ test('another journal object that is missing or altered, of whichever writer, is
     findings(lines).some(({ code, object }) => code === 'TM1212' && victim.endsWith(object as string)),
   ).toBe(true);
   writeFileSync(victim, whole);
-  rig.done(HOME, 'verify');
+  rig.done(HOME, 'verify', '--read-data');
 });
 
 test('a store that goes away in the middle ends the restore with one error, and no file is half', async () => {
