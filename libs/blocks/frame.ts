@@ -2,6 +2,7 @@ import { createDecipheriv } from 'node:crypto';
 import { type Compressor, openCompressor } from '../codec/compressor.ts';
 import { decompress } from '../codec/decompressor.ts';
 import { GCM_TAG_BYTES, type GcmCipher, openGcm } from '../codec/gcm.ts';
+import { release } from '../codec/release.ts';
 import { blake3 } from '../model/digests.ts';
 import { TmError } from '../model/errors.ts';
 import { encodeFrameBlocks } from './frame-blocks.ts';
@@ -188,7 +189,9 @@ export function openFrame(bytes: Buffer, domainId: string, key: Buffer, memory =
     if (codec === CODEC.zstd) {
       const packed = body;
       body = memory.room(plainLength);
-      if (decompress(packed, body) !== plainLength) throw new Error('not decompressed');
+      const length = decompress(packed, body);
+      release(packed);
+      if (length !== plainLength) throw new Error('not decompressed');
     }
   } catch (error) {
     throw new TmError('TM1601', 'a frame does not open', { cause: error });

@@ -1,4 +1,5 @@
 import { PlainMemory } from '../blocks/frame.ts';
+import { release } from '../codec/release.ts';
 import type { TmError } from '../model/errors.ts';
 import { type BlockSupplier, placeAt } from './block-supplier.ts';
 import { damaged, type FrameReader, inBlock, isDamage } from './frame-reader.ts';
@@ -44,8 +45,10 @@ export class BlockFetcher {
       const bytes = await next;
       next = this.#read(ranges[i + 1]);
       next.catch(() => {});
-      if (bytes) await this.#deliverRange(range, bytes, memory);
-      else await this.#deliverSingly(range, memory);
+      if (bytes) {
+        await this.#deliverRange(range, bytes, memory);
+        release(bytes);
+      } else await this.#deliverSingly(range, memory);
     }
   }
 

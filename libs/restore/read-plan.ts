@@ -1,7 +1,7 @@
 import type { BlockPlace } from './block-supplier.ts';
 
 /** Bytes of packs that are read at once, and gaps between frames that are read along. */
-const RANGE_BYTES = 4 * 1024 * 1024;
+const RANGE_BYTES = 2 * 1024 * 1024;
 const GAP_BYTES = 64 * 1024;
 
 /** A block that is needed, wherever it is. */

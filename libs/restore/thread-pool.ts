@@ -13,6 +13,9 @@ import {
 /** Tasks that a thread has at once: while one waits for an answer, the other one works. */
 const TASKS_EACH = 2;
 
+/** Small: what is read is garbage soon, and holds memory outside of the heap until it is collected. */
+const YOUNG_GENERATION_MB = 4;
+
 interface Thread {
   readonly worker: Worker;
   tasks: number;
@@ -43,7 +46,11 @@ export class ThreadPool<T, R> implements TaskPool<T, R> {
   constructor(script: URL, setup: unknown, threads: number, supplier: BlockSupplier) {
     this.#supplier = supplier;
     this.#threads = Array.from({ length: threads }, () => {
-      const worker = new Worker(script, { workerData: setup, trackUnmanagedFds: false });
+      const worker = new Worker(script, {
+        workerData: setup,
+        trackUnmanagedFds: false,
+        resourceLimits: { maxYoungGenerationSizeMb: YOUNG_GENERATION_MB },
+      });
       const thread = { worker, tasks: 0 };
       worker.on('message', (message: FromThread) => this.#take(thread, message));
       worker.on('error', (error) => this.#fail(error));

@@ -1,12 +1,13 @@
 import { PlainMemory } from '../blocks/frame.ts';
 import { type IndexedFrame, type PackIndex, packName, readPackIndex } from '../blocks/pack.ts';
+import { release } from '../codec/release.ts';
 import { Blake3Stream } from '../model/digests.ts';
 import { TmError } from '../model/errors.ts';
 import type { BlockSupplier } from '../restore/block-supplier.ts';
 import { type FrameKeys, FrameReader, isDamage } from '../restore/frame-reader.ts';
 import type { PackResult, PackTask } from './pack-task.ts';
 
-const RANGE_BYTES = 4 * 1024 * 1024;
+const RANGE_BYTES = 2 * 1024 * 1024;
 
 type Problem = PackResult['problems'][number];
 
@@ -102,6 +103,7 @@ export class PackCheck {
         problems.push(...(await this.#frame(pack, frame, sealed, memory)));
         blocks += frame.blocks.length;
       }
+      release(bytes);
     }
     // Where single blocks are named already, they say more.
     if (!hasher.finish().equals(pack) && problems.length === 0)
