@@ -24,7 +24,7 @@ beforeAll(() => {
     expect(status, stderr).toBe(0);
     return last.label!;
   });
-}, 120_000);
+}, 300_000);
 
 afterAll(() => rig.dispose());
 

@@ -67,7 +67,7 @@ function both(options: string[], real: (label: string) => string[]): string[] {
 }
 
 test('a dry run says what the backup then records, at every edit of every kind of entry', {
-  timeout: 120_000,
+  timeout: 300_000,
 }, () => {
   const all = (label: string) =>
     rig
