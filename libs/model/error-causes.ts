@@ -57,7 +57,8 @@ export const CAUSES: Readonly<Record<ErrorCode, string>> = {
   TM1404:
     'A file below keys/ in the store is gone or altered. Without it, what was encrypted with it cannot be read.',
   TM1405: 'The permissions of the identity or another secret let others read it.',
-  TM1501: 'A backup of this folder is under way, and one at a time is allowed; or `prune` met a backup, restore or check that uses the store.',
+  TM1501:
+    'A backup of this folder is under way, and one at a time is allowed; or `prune` met a backup, restore or check that uses the store.',
   TM1502:
     'While the backup was open, another process took over the folder, or the backup was given up for dead.',
   TM1503:

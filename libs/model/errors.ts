@@ -210,12 +210,7 @@ export const ERRORS = {
   ),
   TM1405: spec('a secret file may be read by others', 1, 'chmod 600 the file that the message names.'),
   // 15xx: the stream from change events to commits
-  TM1501: spec(
-    'another process is at work here',
-    11,
-    'Wait until it ends, then run it again.',
-    true,
-  ),
+  TM1501: spec('another process is at work here', 11, 'Wait until it ends, then run it again.', true),
   TM1502: spec(
     'the backup was ended by another process',
     1,
