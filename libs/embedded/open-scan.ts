@@ -16,6 +16,7 @@ import {
   topLevelNames,
 } from '../scan/index.ts';
 import type { BackupRequest } from './backup.ts';
+import { damagedEntries } from './damaged-entries.ts';
 import type { Engine } from './engine.ts';
 import { ownFolders } from './own-folders.ts';
 
@@ -85,6 +86,7 @@ export async function openScan(
   const rootFd = openRoot(root);
   const { base, previous } = await stateOfBase(engine, opened);
   try {
+    const damaged = base && (await damagedEntries(engine.registry, opened.source, base.seq));
     if (previous && !request.acceptRoot) checkRootIsSame(rootFd, root, opened.source.rootHint, previous);
     const stat = new Stat();
     check(fstat(rootFd, stat), 'statx');
@@ -95,7 +97,8 @@ export async function openScan(
       rootPath: root,
       state: previous,
       stateWriter: state,
-      readAll: backup.kind === 'full',
+      readAll: backup.kind === 'full' || damaged === 'too many',
+      reread: damaged === 'too many' ? undefined : damaged,
       excludes: new ExcludeRules(request.excludes),
       oneFileSystem: request.oneFileSystem,
       skip: ownFolders(engine),

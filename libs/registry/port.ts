@@ -334,6 +334,8 @@ export interface BlocksTable {
   condemn(domain: string, packs: readonly Buffer[]): Promise<void>;
   /** Removes the rows of a condemned pack, whose object is gone; blocks that were put anew meanwhile stay. Idempotent. */
   forgetPack(domain: string, pack: Buffer): Promise<void>;
+  /** Whether any block of the domain is marked damaged. */
+  hasDamage(domain: string): Promise<boolean>;
   /** Marks blocks damaged: they count as missing and are put anew by the next backup that has them. */
   markDamaged(domain: string, ids: readonly Buffer[]): Promise<void>;
 }

@@ -107,7 +107,7 @@ export class Comparison {
     const error = fstat(open.fd, this.#stat);
     if (error < 0) return error;
     copyStat(this.#statWords, this.#record, 0);
-    if (this.#isUnchanged(known)) this.#keepUnchanged(NO_NAME, 0);
+    if (this.#isUnchanged(directory, NO_NAME, known)) this.#keepUnchanged(NO_NAME, 0);
     else this.#work(directory, open, NO_NAME, known, 0);
     return 0;
   }
@@ -142,7 +142,7 @@ export class Comparison {
       this.#leave(directory, name, known);
     } else if (!isEntryType(type)) {
       this.#keep(directory, name, known, ODD);
-    } else if (this.#isUnchanged(known)) {
+    } else if (this.#isUnchanged(directory, name, known)) {
       this.#keepUnchanged(name, 0);
     } else {
       this.#work(directory, open, name, known, 0);
@@ -173,7 +173,7 @@ export class Comparison {
     const flags = isMount && !isForeign ? mountpoint : 0;
     let visit: Visit = Visit.walk;
     let handle: number;
-    if (this.#isUnchanged(known)) handle = this.#keepUnchanged(name, flags);
+    if (this.#isUnchanged(directory, name, known)) handle = this.#keepUnchanged(name, flags);
     else {
       const error = isForeign ? 0 : tryOpening(open.fd, name);
       if (error < 0) {
@@ -186,8 +186,8 @@ export class Comparison {
     if (!isForeign) directory.subdirectories.push(name, visit, isMount, handle);
   }
 
-  #isUnchanged(known: boolean): boolean {
-    if (!known || this.#options.readAll) return false;
+  #isUnchanged({ path }: WalkedDirectory, name: Buffer, known: boolean): boolean {
+    if (!known || this.#options.readAll || this.#options.reread?.has(path, name)) return false;
     const state = this.#state;
     return (state.flags & (untrusted | racy)) === 0 && sameStat(this.#record, 0, state.words, state.statAt);
   }

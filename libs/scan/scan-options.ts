@@ -1,3 +1,4 @@
+import type { TreePath } from '../model/tree-path.ts';
 import type { ExcludeRules } from './excludes.ts';
 import type { EmitLimits } from './outbox.ts';
 import type { StateReader } from './state-reader.ts';
@@ -8,6 +9,11 @@ export interface SkippedDirectory {
   readonly devMajor: number;
   readonly devMinor: number;
   readonly ino: bigint;
+}
+
+/** Some entries of a source; the root has an empty name. */
+export interface EntrySet {
+  has(dir: TreePath, name: Buffer): boolean;
 }
 
 export interface ScanOptions {
@@ -21,6 +27,8 @@ export interface ScanOptions {
   readonly stateWriter: StateWriter;
   /** A full backup: every entry is work, the state only tells what is gone. */
   readonly readAll: boolean;
+  /** Entries that are work although they are unchanged: what the store holds of them is damaged. */
+  readonly reread?: EntrySet | undefined;
   /** Excluded paths that the base holds are gone. */
   readonly excludes: ExcludeRules;
   /** Directories on other file systems than the root's are entries, but empty. */

@@ -85,7 +85,7 @@ test('a missing pack: restore and verify name the files that it hits in every ba
   expect(rig.done(HOME, 'backup', source, '--full').last.newBytes).toBe(0);
 });
 
-test('a flipped byte in a frame: only the files of that frame are hit; the next full puts its blocks anew', () => {
+test('a flipped byte in a frame: only the files of that frame are hit; the next differential puts its blocks anew', () => {
   const { label, pack } = backUpLate();
   const bytes = readFileSync(pack);
   bytes[5000]! ^= 1;
@@ -98,9 +98,11 @@ test('a flipped byte in a frame: only the files of that frame are hit; the next 
   expect(hit.length).toBeLessThan(lateFiles.length);
   expectRestoredBut(hit, label);
   expect(rig.tidemark(HOME, ['verify']).status).toBe(4); // it is remembered without reading
-  const again = rig.done(HOME, 'backup', source, '--full').last;
+  const again = rig.done(HOME, 'backup', source).last;
+  expect(again).toMatchObject({ kind: 'differential', added: 0, changed: 0, metadata: 0, deleted: 0 });
   expect(again.newBytes).toBeGreaterThan(0);
   expect(again.newBytes).toBeLessThan(2_800_000);
+  expect(rig.done(HOME, 'backup', source).last.newBytes).toBe(0);
   rig.done(HOME, 'restore', label, '--to', rig.path('healed'));
   expectSame(source, rig.path('healed'));
   bytes[5000]! ^= 1;

@@ -193,6 +193,14 @@ export class PostgresBlocks implements BlocksTable {
     });
   }
 
+  async hasDamage(domain: string): Promise<boolean> {
+    const { rows } = await this.#db.query(
+      'select exists (select 1 from blocks where domain = $1 and damaged) as found',
+      [domain],
+    );
+    return rows[0].found;
+  }
+
   async markDamaged(domain: string, ids: readonly Buffer[]): Promise<void> {
     await this.#db.query('update blocks set damaged = true where domain = $1 and id = any($2::bytea[])', [
       domain,

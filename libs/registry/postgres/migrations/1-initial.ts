@@ -102,6 +102,7 @@ create table blocks (
   primary key (domain, id)
 );
 create index blocks_by_pack on blocks (pack);
+create index blocks_damaged on blocks (domain) where damaged;
 create table outbox (
   id bigint generated always as identity primary key,
   source int not null references sources,
