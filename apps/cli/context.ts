@@ -2,6 +2,8 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { Engine } from '../../libs/embedded/engine.ts';
 import { TmError } from '../../libs/model/errors.ts';
+import { openStore } from '../../libs/store/open-store.ts';
+import { readStoreIdentity } from '../../libs/store/store-identity.ts';
 import type { Output } from './output.ts';
 import type { Settings } from './settings.ts';
 
@@ -12,9 +14,25 @@ export interface Context {
   readonly signal: AbortSignal;
 }
 
-/** Nothing was ever set up here: a command that only looks must not make a home to say so. */
-export const isUntouched = ({ home, registryUrl }: Settings): boolean =>
-  registryUrl === undefined && !existsSync(join(home, 'home.json'));
+/**
+ * Nothing was ever set up here: a command that only looks must not make a home to say so. Throws TM1208 where the store
+ * holds something: then the home was lost.
+ */
+export async function isUntouched({ home, registryUrl, storeUrl }: Settings): Promise<boolean> {
+  if (registryUrl !== undefined || existsSync(join(home, 'home.json'))) return false;
+  if (await isStore(storeUrl)) throw new TmError('TM1208', storeUrl);
+  return true;
+}
+
+async function isStore(url: string): Promise<boolean> {
+  try {
+    const store = await openStore(url, { create: false });
+    return (await readStoreIdentity(store)) !== undefined;
+  } catch (error) {
+    if (error instanceof TmError && error.code === 'TM1202') return false;
+    throw error;
+  }
+}
 
 /** Opens the engine for a command and closes it afterwards, whatever happens. */
 export async function withEngine<T>(
@@ -22,7 +40,7 @@ export async function withEngine<T>(
   create: boolean,
   work: (engine: Engine) => Promise<T>,
 ): Promise<T> {
-  if (!create && isUntouched(settings)) {
+  if (!create && (await isUntouched(settings))) {
     throw new TmError('TM1202', `${settings.home} holds no registry; nothing was backed up from here yet`);
   }
   const engine = await Engine.open({ ...settings, create, onStatus: (text) => output.status(text), signal });

@@ -41,7 +41,7 @@ export async function preview(
 }
 
 async function openIfMade({ settings, output, signal }: Context): Promise<Engine | undefined> {
-  if (isUntouched(settings)) return undefined;
+  if (await isUntouched(settings)) return undefined;
   try {
     const onStatus = (status: string) => output.status(status);
     return await Engine.open({ ...settings, create: false, onStatus, signal });
