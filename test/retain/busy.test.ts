@@ -3,6 +3,10 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { noise, RetainRig, until } from './rig.suite.ts';
 
+/** So slow that a command is still at work when the test has seen that it is. */
+const SLOWLY_UP = ['--limit-upload', '10M'];
+const SLOWLY_DOWN = ['--limit-download', '20M'];
+
 let rig: RetainRig;
 
 beforeAll(() => {
@@ -15,8 +19,8 @@ afterAll(() => rig.close());
 test('while a backup runs, expire and prune are refused with 11 and change nothing', {
   timeout: 60_000,
 }, async () => {
-  appendFileSync(join(rig.source, 'grows'), noise(3, 20_000_000));
-  const { child, ended } = rig.start('backup', rig.source);
+  appendFileSync(join(rig.source, 'grows'), noise(3, 40_000_000));
+  const { child, ended } = rig.start('backup', rig.source, ...SLOWLY_UP);
   const packs = rig.packs().length;
   await until('the backup has stored a pack', () => rig.packs().length > packs);
   child.kill('SIGSTOP');
@@ -34,7 +38,7 @@ test('while a backup runs, expire and prune are refused with 11 and change nothi
 
 test('while a restore runs, prune is refused with 11', { timeout: 60_000 }, async () => {
   const target = join(rig.base, 'slow');
-  const { child, ended } = rig.start('restore', 'latest', '--to', target);
+  const { child, ended } = rig.start('restore', 'latest', '--to', target, ...SLOWLY_DOWN);
   await until('the restore has begun', () => existsSync(join(target, 'kept')));
   child.kill('SIGSTOP');
   expect(rig.run('prune')).toMatchObject({ status: 11, last: { code: 'TM1501' } });
@@ -47,7 +51,7 @@ test('a backup that was killed leaves nothing that prune does not clear away', {
   timeout: 60_000,
 }, async () => {
   appendFileSync(join(rig.source, 'grows'), noise(4, 40_000_000));
-  const { child, ended } = rig.start('backup', rig.source);
+  const { child, ended } = rig.start('backup', rig.source, ...SLOWLY_UP);
   const packs = rig.packs();
   await until('the backup has stored a pack', () => rig.packs().length > packs.length);
   child.kill('SIGKILL');
