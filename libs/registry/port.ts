@@ -366,9 +366,10 @@ export interface JournalTable {
   /**
    * The store's advisory lock: shared for opening and committing (briefly) and for reading packs (throughout),
    * exclusive for deciding to delete. `exclusive-now` does not wait: TM1501 while anybody has it, since behind one
-   * that waits to exclude readers all new ones would have to wait too.
+   * that waits to exclude readers all new ones would have to wait too. A broken session loses the lock without a word:
+   * who must not go on without it asks `stillHeld`, which throws TM1301 then.
    */
-  withStoreLock<T>(mode: StoreLock, work: () => Promise<T>): Promise<T>;
+  withStoreLock<T>(mode: StoreLock, work: (stillHeld: () => Promise<void>) => Promise<T>): Promise<T>;
 }
 
 /** The baseline registry: all tables of one Postgres database. */

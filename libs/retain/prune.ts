@@ -45,8 +45,8 @@ export async function prune(request: PruneRequest, deps: PruneDeps): Promise<Pru
       checkSignal(request.signal);
       await registry.entries.dropUnseen(source.id);
     }
-  const { use, condemned } = await registry.journal.withStoreLock('exclusive-now', () =>
-    decide(request, deps),
+  const { use, condemned } = await registry.journal.withStoreLock('exclusive-now', (stillHeld) =>
+    decide(request, deps, stillHeld),
   );
   const result: PruneResult = { packs: 0, bytes: 0, idleBytes: use.idleBytes, orphans: 0, orphanBytes: 0 };
   for await (const object of orphans(deps)) {
@@ -76,6 +76,7 @@ function checkSignal(signal: AbortSignal | undefined): void {
 async function decide(
   { domain, dryRun, signal }: PruneRequest,
   deps: PruneDeps,
+  stillHeld: () => Promise<void>,
 ): Promise<{ use: PackUse; condemned: readonly Buffer[] }> {
   const { blocks } = deps.registry;
   await refuseWhileActive(dryRun, deps);
@@ -91,6 +92,7 @@ async function decide(
     );
   const condemned = [...use.dead.map(({ id }) => id), ...(await blocks.unfinishedPacks(domain))];
   checkSignal(signal);
+  await stillHeld(); // else a backup may have been opened that counts on these packs
   if (!dryRun) await blocks.condemn(domain, condemned);
   return { use, condemned };
 }

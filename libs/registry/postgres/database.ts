@@ -13,6 +13,8 @@ const UNREACHABLE = new Set([
   '28P01',
   '28000',
   '3D000',
+  '57P01',
+  '57P02',
   '57P03',
 ]);
 
@@ -65,10 +67,13 @@ export class Database {
     return (await this.query('select clock_timestamp() as now')).rows[0].now;
   }
 
-  /** Runs `work` while a session advisory lock is held; TM1501 where it is only tried for and somebody has it. */
+  /**
+   * Runs `work` while a session advisory lock is held; TM1501 where it is only tried for and somebody has it. The lock
+   * goes with its session, should that break: `stillHeld`, handed to the work, throws TM1301 then.
+   */
   async locked<T>(
     lock: { readonly take: string; readonly free: string; readonly values: unknown[] },
-    work: () => Promise<T>,
+    work: (stillHeld: () => Promise<void>) => Promise<T>,
   ): Promise<T> {
     const client = await this.connect();
     let broken = true;
@@ -80,8 +85,13 @@ export class Database {
         broken = false;
         throw new TmError('TM1501', 'a backup, restore or check is using the store');
       }
+      const stillHeld = async () => {
+        await client.query('select 1').catch((cause) => {
+          throw new TmError('TM1301', 'the connection that held a lock broke', { cause });
+        });
+      };
       try {
-        return await work();
+        return await work(stillHeld);
       } finally {
         broken = await client.query(`select ${lock.free}`, lock.values).then(
           () => false,

@@ -87,7 +87,7 @@ class PostgresJournal implements JournalTable {
     return this.#db.locked(lock, work);
   }
 
-  async withStoreLock<T>(mode: StoreLock, work: () => Promise<T>): Promise<T> {
+  async withStoreLock<T>(mode: StoreLock, work: (stillHeld: () => Promise<void>) => Promise<T>): Promise<T> {
     const [take, free] = {
       shared: ['pg_advisory_lock_shared($1)', 'pg_advisory_unlock_shared($1)'],
       exclusive: ['pg_advisory_lock($1)', 'pg_advisory_unlock($1)'],
@@ -106,6 +106,8 @@ export async function openPostgresRegistry({
   const config = typeof connection === 'string' ? { connectionString: connection } : { ...connection };
   const pool = new pg.Pool({ ...config, max: CONNECTIONS, application_name: 'tidemark' });
   pool.on('error', () => {}); // an idle connection broke; the next query gets another one
+  // One that is in use says so at its next query; without a listener its event would end the process.
+  pool.on('connect', (client) => client.on('error', () => {}));
   const db = new Database(pool);
   const slots = new SlotLocks({ ...config, application_name: 'tidemark slot' });
   try {

@@ -1,0 +1,51 @@
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { prune } from '../../retain/prune.ts';
+import { MemoryStore } from '../../store/memory/memory-store.ts';
+import { codeOf } from '../fixtures.suite.ts';
+import { RegistryRig } from './rig.suite.ts';
+
+let rig: RegistryRig;
+beforeAll(async () => {
+  rig = await RegistryRig.make();
+}, 60_000);
+afterAll(() => rig?.close());
+
+const STORE_LOCK = 0x746d0004;
+
+/** Ends the sessions that hold the store's lock; resolves once they are gone. */
+async function endHolders(): Promise<void> {
+  const { rows } = await rig.db.query(
+    `select pg_terminate_backend(pid, 10000) as gone from pg_locks where locktype = 'advisory' and objid = $1`,
+    [STORE_LOCK],
+  );
+  expect(rows).toEqual([{ gone: true }]);
+}
+
+test('a session that ends while it holds a lock does not end the process, and who asks learns of it', async () => {
+  const { journal } = rig.registry;
+  expect(
+    await journal.withStoreLock('shared', async (stillHeld) => {
+      await stillHeld();
+      await endHolders();
+      expect(await codeOf(stillHeld())).toBe('TM1301');
+      return 'goes on';
+    }),
+  ).toBe('goes on');
+  expect(await journal.withStoreLock('exclusive-now', async () => 'free again')).toBe('free again');
+});
+
+test('a prune whose lock got lost while it decided condemns nothing', async () => {
+  const { blocks } = rig.registry;
+  const pack = { id: Buffer.alloc(32, 1), size: 10 };
+  await blocks.beginPack('d', pack);
+  const { unfinishedPacks } = blocks;
+  blocks.unfinishedPacks = async (domain) => {
+    await endHolders();
+    return unfinishedPacks.call(blocks, domain);
+  };
+  const deps = { registry: rig.registry, store: new MemoryStore(), recover: async () => {} };
+  const request = { domain: 'd', dryRun: false, onOrphan: () => {} };
+  expect(await codeOf(prune(request, deps))).toBe('TM1301');
+  blocks.unfinishedPacks = unfinishedPacks;
+  expect(await blocks.unfinishedPacks('d')).toEqual([pack.id]);
+});
