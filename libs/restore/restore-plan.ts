@@ -1,3 +1,4 @@
+import { blake3 } from '../model/digests.ts';
 import { EntryType } from '../model/entry.ts';
 import { TmError } from '../model/errors.ts';
 import { RecordOp } from '../model/records.ts';
@@ -13,6 +14,17 @@ export const typeOf = (state: Buffer): EntryType => state[0] as EntryType;
 export const sizeOf = (state: Buffer): number =>
   state.readUInt32LE(SIZE_AT) + state.readUInt32LE(SIZE_AT + 4) * 2 ** 32;
 export const linkGroupOf = (state: Buffer): bigint => state.readBigUInt64LE(LINK_GROUP_AT);
+
+/**
+ * States of one inode are the same, so names are joined by the whole of them: a link group's id alone may come again,
+ * since file systems give the numbers of inodes and devices that are gone to new ones, and a kept entry stays.
+ */
+function withLinkGroupOfState(state: Buffer): Buffer {
+  if (linkGroupOf(state) === 0n) return state;
+  const own = Buffer.from(state);
+  own.writeBigUInt64LE(blake3(state).readBigUInt64LE(0) | 1n, LINK_GROUP_AT);
+  return own;
+}
 
 /** What is asked for, in order, without what lies below another one. */
 export function planPaths(paths: readonly TreePath[]): TreePath[] {
@@ -50,7 +62,8 @@ export async function makePlan(
   const { sourceId, seq, spoolDir } = request;
   const spool = new Spool(spoolDir);
   const totals = { count: 0, bytes: 0, linked: 0 };
-  const add = ({ dir, name, state, hints }: EntryVersion) => {
+  const add = ({ dir, name, state: found, hints }: EntryVersion) => {
+    const state = withLinkGroupOfState(found);
     spool.add({ op: RecordOp.present, dir, name, state, hints, code: 0 });
     totals.count++;
     if (typeOf(state) === EntryType.file) totals.bytes += sizeOf(state);

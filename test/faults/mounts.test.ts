@@ -1,6 +1,6 @@
 import { spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { linkSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { afterEach, beforeEach, expect, type TestContext, test } from 'vitest';
 import { Rig } from '../cli/rig.ts';
 
@@ -95,4 +95,31 @@ test('a store that is not mounted is named, and nothing is written in its place'
   expect(rig.json(['backup', source], env)).toMatchObject({ status: 10, last: { code: 'TM1202' } });
   expect(rig.json(['doctor'], env)).toMatchObject({ status: 1 });
   expect(readdirSync(store)).toEqual([]);
+});
+
+test('a hard link that was kept is not joined with another file of the same inode and device number', {
+  timeout: 120_000,
+}, (context) => {
+  const source = rig.folder('source');
+  /** A disk with one file under two names; file systems give device and inode numbers to the next one again. */
+  const insert = (disk: string): string => {
+    mkdirSync(`${source}/${disk}`);
+    mount(context, `${source}/${disk}`, 4);
+    writeFileSync(`${source}/${disk}/a`, disk);
+    linkSync(`${source}/${disk}/a`, `${source}/${disk}/b`);
+    const { dev, ino } = statSync(`${source}/${disk}/a`);
+    return `${dev}:${ino}`;
+  };
+  const old = insert('old');
+  expect(rig.json(['backup', source]).status).toBe(0);
+  unmount(`${source}/old`);
+  expect(insert('new')).toBe(old);
+  expect(rig.json(['backup', source]).status).toBe(3);
+  const target = rig.path('target');
+  expect(rig.json(['restore', 'latest', '--to', target]).status).toBe(0);
+  for (const disk of ['old', 'new']) {
+    expect(readFileSync(`${target}/${disk}/a`, 'utf8')).toBe(disk);
+    expect(readFileSync(`${target}/${disk}/b`, 'utf8')).toBe(disk);
+    expect(statSync(`${target}/${disk}/a`).ino).toBe(statSync(`${target}/${disk}/b`).ino);
+  }
 });
