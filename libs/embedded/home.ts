@@ -1,8 +1,9 @@
 import { randomUUID } from 'node:crypto';
 import { chmod, link, mkdir, open, readFile, rename, stat, unlink } from 'node:fs/promises';
 import { hostname } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { TmError } from '../model/errors.ts';
+import { syncFolder } from '../store/file/files.ts';
 
 interface HomeFile {
   readonly version: 1;
@@ -73,9 +74,10 @@ export async function readJson<T>(file: string): Promise<T | undefined> {
   }
 }
 
-/** Writes a file that only its owner may read: temporary file, fsync, rename. */
+/** Writes a file that only its owner may read, durable with its name: an identity that is lost takes all backups along. */
 export async function writeSecret(file: string, content: string | Buffer): Promise<void> {
   await rename(await writeTemporary(file, content), file);
+  await syncFolder(dirname(file));
 }
 
 /** As writeSecret, but never over a file that is there: false when there was one (another process was first). */
@@ -83,6 +85,7 @@ export async function createSecret(file: string, content: string | Buffer): Prom
   const temporary = await writeTemporary(file, content);
   try {
     await link(temporary, file);
+    await syncFolder(dirname(file));
     return true;
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false;
