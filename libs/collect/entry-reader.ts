@@ -27,6 +27,8 @@ export interface ReadEntry {
   readonly trusted: boolean;
   /** It changed while it was read, twice. */
   readonly inconsistent: boolean;
+  /** Of a directory: why it is recorded without its extended attributes. */
+  readonly lacking: PosixError | undefined;
 }
 
 interface Readers {
@@ -76,14 +78,18 @@ export class EntryReader {
     this.#readers = readers;
   }
 
-  /** Throws PosixError; ENOENT means that it vanished. `walked` is what the walk saw. */
+  /** Throws PosixError; ENOENT means that it vanished, as no directory does. `walked` is what the walk saw. */
   async read(dirFd: number, name: Buffer, walked: Stat): Promise<ReadEntry> {
     if (walked.type === posix.S_IFREG) return this.#file(dirFd, name, walked);
     const type = TYPES.get(walked.type);
     if (!type) throw new PosixError(posix.ENOENT, 'statx');
     const target = type === EntryType.symlink ? checked(posix.readlinkat(dirFd, name), 'readlink') : NONE;
-    const xattrs = name.length === 0 ? this.#xattrsOf(dirFd) : this.#xattrsAt(dirFd, name);
-    return this.#encode(walked, type, target, xattrs, undefined, true);
+    const attributes = () => (name.length === 0 ? this.#xattrsOf(dirFd) : this.#xattrsAt(dirFd, name));
+    if (type !== EntryType.directory)
+      return this.#encode(walked, type, target, attributes(), undefined, true);
+    const { xattrs, lacking } = orLacking(attributes);
+    const entry = this.#encode(walked, type, target, xattrs, undefined, true, lacking === undefined);
+    return { ...entry, lacking };
   }
 
   async #file(dirFd: number, name: Buffer, walked: Stat): Promise<ReadEntry> {
@@ -197,7 +203,20 @@ export class EntryReader {
         }
       : { ctimeSec: 0n, ctimeNsec: 0, dev: 0n, ino: 0n, nlink: 0 };
     encodeHints(hints, out);
-    return { state, hints: out.finish(), trusted, inconsistent: !steady };
+    return { state, hints: out.finish(), trusted, inconsistent: !steady, lacking: undefined };
+  }
+}
+
+/**
+ * What lies below a directory can't be restored without its entry. So this costs its attributes only, ENOENT too: it
+ * was renamed since it was listed, and what is in it is read by its handle.
+ */
+function orLacking(read: () => Xattr[]): { xattrs: Xattr[]; lacking: PosixError | undefined } {
+  try {
+    return { xattrs: read(), lacking: undefined };
+  } catch (error) {
+    if (!(error instanceof PosixError)) throw error;
+    return { xattrs: [], lacking: error };
   }
 }
 

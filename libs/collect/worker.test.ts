@@ -4,6 +4,7 @@ import {
   mkdirSync,
   mkdtempSync,
   readFileSync,
+  renameSync,
   rmSync,
   symlinkSync,
   truncateSync,
@@ -17,7 +18,7 @@ import { decodeFrameBlocks } from '../blocks/frame-blocks.ts';
 import type { SealedFrame } from '../blocks/intake.ts';
 import { holesOf, recipeItems } from '../blocks/recipe-reader.ts';
 import { EntryHasher, KeyedHasher } from '../model/digests.ts';
-import { decodeState, EntryFlag, type EntryState } from '../model/entry.ts';
+import { decodeState, EntryFlag, type EntryState, EntryType } from '../model/entry.ts';
 import { readRecords } from '../model/records.ts';
 import * as posix from '../posix/index.ts';
 import type { WorkBatch, WorkItem } from '../scan/index.ts';
@@ -106,9 +107,13 @@ class Main {
   }
 
   read(id: number, names: readonly string[]): Promise<TaskResult> {
+    return this.submit(batchOf(id, names));
+  }
+
+  submit(batch: WorkBatch): Promise<TaskResult> {
     const result = Promise.withResolvers<TaskResult>();
-    this.#results.set(id, result);
-    this.pool.submit(packTask(batchOf(id, names)));
+    this.#results.set(batch.id, result);
+    this.pool.submit(packTask(batch));
     return result.promise;
   }
 
@@ -233,6 +238,18 @@ test('a file that never stands still is flagged and named, and its blocks match 
   expect([...result.outcomes]).toEqual([Outcome.untrusted]);
   expect((await main.content(state)).length).toBe(state.size);
   await main.pool.close();
+});
+
+test('a directory that was renamed since it was listed is recorded: what is in it is read by its handle', async () => {
+  const main = new Main();
+  mkdirSync(join(base, 'moving'));
+  const batch = batchOf(1, ['moving']);
+  renameSync(join(base, 'moving'), join(base, 'moved'));
+  const result = await main.submit(batch);
+  await main.pool.close();
+  expect([...result.outcomes]).toEqual([Outcome.untrusted]);
+  expect(result.problems).toEqual([]);
+  expect(statesOf(result).get('moving')).toMatchObject({ type: EntryType.directory, xattrs: [] });
 });
 
 test('what vanished, and what is another type by now, is told from what was read', async () => {

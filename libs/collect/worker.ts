@@ -41,6 +41,8 @@ const sealer = new FrameSealer({
 const entryHasher = new EntryHasher(asBuffer(setup.sourceKey));
 const users = namesById('/etc/passwd');
 const groups = namesById('/etc/group');
+const lackingText = ({ message }: PosixError) =>
+  `it is recorded without its extended attributes, which could not be read: ${message}`;
 const waiting: Task[] = [];
 const idle: ((task: Task) => void)[] = [];
 
@@ -162,6 +164,8 @@ class Lane implements BlockSink {
       into.records.add(dir, name, entry.state, entry.hints);
       if (entry.inconsistent)
         into.problems.push({ item, code: 1111, message: 'it changed while it was read, twice' });
+      if (entry.lacking && entry.lacking.errno !== ENOENT)
+        into.problems.push({ item, code: 1110, message: lackingText(entry.lacking) });
       return entry.trusted ? Outcome.read : Outcome.untrusted;
     } catch (error) {
       if (!(error instanceof PosixError)) throw error;

@@ -220,7 +220,7 @@ export class Scan {
     }
   }
 
-  /** Since its parent was listed. Given out as work, its reader finds that out. */
+  /** Since its parent was listed. Given out as work, it is recorded as it was seen, and empty. */
   #vanished(parent: WalkedDirectory, next: Subdirectory): void {
     if (next.visit === Visit.walkEmitted) return;
     const { stateWriter } = this.#options;

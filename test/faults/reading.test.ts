@@ -142,3 +142,25 @@ test('the store, the home, what lies in them, and files are no sources', () => {
   expect(paths).toContain('small');
   expect(paths.filter((path) => path === 'home' || path.startsWith('home/'))).toEqual([]);
 });
+
+test('a folder whose attributes cannot be read is named, and what is below it can be restored', {
+  timeout: 60_000,
+}, (context) => {
+  const source = rig.folder('attributes');
+  mkdirSync(`${source}/folder`);
+  writeFileSync(`${source}/folder/file`, 'below');
+  // More names than listxattr(2) can give: E2BIG.
+  const script = `import os, sys
+for i in range(300):
+    os.setxattr(sys.argv[1], '%s.%0240d' % (sys.argv[2], i), b'')`;
+  const space = isRoot ? 'trusted' : 'user';
+  const made = spawnSync('python3', ['-c', script, `${source}/folder`, space], { encoding: 'utf8' });
+  if (made.status !== 0) context.skip(`this file system keeps fewer attributes: ${made.stderr}`);
+  const { status, stdout, last } = rig.json(['backup', source]);
+  expect(status).toBe(3);
+  expect(problemsIn(stdout)).toEqual([['TM1110', 'folder']]);
+  expect(last).toMatchObject({ files: 1, problems: 1 });
+  const target = rig.path('attributes-restored');
+  expect(rig.json(['restore', 'latest', '--source', source, '--to', target]).status).toBe(0);
+  expect(readFileSync(`${target}/folder/file`, 'utf8')).toBe('below');
+});
