@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { closeSync, mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs';
+import { closeSync, ftruncateSync, mkdtempSync, openSync, rmSync, writeFileSync, writeSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -52,4 +52,19 @@ test('a file that fails in the middle leaves nothing in the next one', async () 
   const after = await failing.read(smallFd, 3 << 20, false);
   expect(after).toEqual(await reader().read(smallFd, 3 << 20, false));
   closeSync(smallFd);
+});
+
+test('a sparse file that shrinks while it is read ends where a read came up short', async () => {
+  const [data, grown] = [30 << 20, 64 << 20];
+  const fd = openSync(join(dir, 'sparse'), 'w+');
+  const bytes = randomBytes(1 << 20);
+  for (let at = 0; at < data; at += bytes.length) writeSync(fd, bytes, 0, bytes.length, at);
+  writeSync(fd, bytes, 0, bytes.length, grown - bytes.length);
+  const shrinking = reader(() => ftruncateSync(fd, 1 << 20));
+  const { recipe, size } = await shrinking.read(fd, grown, true);
+  closeSync(fd);
+  const stream = recipe.items.reduce((sum, { length }) => sum + length, 0);
+  const holes = recipe.holes.kind === 'inline' ? recipe.holes.holes : [];
+  expect(size).toBeLessThan(data);
+  expect(stream + holes.reduce((sum, { length }) => sum + length, 0)).toBe(size);
 });

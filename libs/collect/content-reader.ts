@@ -70,13 +70,18 @@ export class ContentReader {
     const { extents, holes } = sparse ? layout(fd, size) : { extents: [{ from: 0, to: size }], holes: [] };
     const recipe = new RecipeBuilder((kind, bytes, children) => this.#batch.add(bytes, kind, children));
     let end = 0;
-    for (const extent of extents) end = await this.#readExtent(fd, extent, recipe);
+    let isShort = false;
+    for (const extent of extents) {
+      end = await this.#readExtent(fd, extent, recipe);
+      isShort = end < extent.to;
+      if (isShort) break; // it shrank: what comes now would be put where this lacks
+    }
     this.#cut(recipe, true);
-    if (holes.length > 0)
-      this.#digester.update(encodeHoles(holes, new ByteWriter(holes.length * 16 + 4)).finish());
-    const last = holes.at(-1);
+    const own = isShort ? holes.filter(({ offset }) => offset < end) : holes;
+    if (own.length > 0) this.#digester.update(encodeHoles(own, new ByteWriter(own.length * 16 + 4)).finish());
+    const last = own.at(-1);
     const whole = Math.max(end, last ? last.offset + last.length : 0);
-    return { digest: this.#digester.finish(), recipe: recipe.finish(holes), size: whole };
+    return { digest: this.#digester.finish(), recipe: recipe.finish(own), size: whole };
   }
 
   async #readExtent(fd: number, extent: Extent, recipe: RecipeBuilder): Promise<number> {
