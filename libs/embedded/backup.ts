@@ -57,26 +57,28 @@ export async function backup(engine: Engine, request: BackupRequest): Promise<Ba
     await publishOutbox(engine);
     return info;
   } catch (error) {
-    scan?.state.abandon();
     const code = error instanceof TmError ? error.code : 'TM1099';
-    await failUnlessCommitted(engine, opened, code);
+    const failed = await failUnlessCommitted(engine, opened, code).catch(() => false);
+    if (failed) scan?.state.abandon();
+    else scan?.state.leave();
     throw error;
   } finally {
     scan?.close();
   }
 }
 
-/** A backup that reached `committing` is settled by what the journal holds, at the next start. */
+/** False for a backup that reached `committing`: it is settled by what the journal holds, at the next start. */
 async function failUnlessCommitted(
   engine: Engine,
   { backup: { id, label } }: OpenedBackup,
   code: string,
-): Promise<void> {
+): Promise<boolean> {
   const now = await engine.registry.backups.get(id);
-  if (!now || now.state === 'committing' || now.state === 'committed') return;
+  if (!now || now.state === 'committing' || now.state === 'committed') return false;
   await engine.registry.backups.fail(id, code, [
     { type: 'backup.failed', data: { backupId: id, label, code } },
   ]);
+  return true;
 }
 
 async function ensureSource(engine: Engine, root: Buffer): Promise<SourceRow> {

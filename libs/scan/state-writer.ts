@@ -177,6 +177,11 @@ export class StateWriter {
     renameSync(this.#newPath, this.path);
   }
 
+  /** The backup may still turn out to be committed: `openState` takes the file then, and nobody else does. */
+  leave(): void {
+    this.#close();
+  }
+
   abandon(): void {
     this.#close();
     rmSync(this.#newPath, { force: true });

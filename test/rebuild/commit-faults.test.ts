@@ -3,8 +3,10 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import type { Engine } from '../../libs/embedded/engine.ts';
+import { stateIdentity } from '../../libs/embedded/open-scan.ts';
 import { TmError } from '../../libs/model/errors.ts';
 import type { BackupsTable } from '../../libs/registry/port.ts';
+import { peekState } from '../../libs/scan/index.ts';
 import { FaultyStore, faults } from '../../libs/store/faulty-store.ts';
 import { openStore } from '../../libs/store/open-store.ts';
 import { backUp, Rig } from './rig.ts';
@@ -161,7 +163,13 @@ test('a registry that fails at the commit for good leaves it to the journal: the
     await expect(backUp(engine, source)).rejects.toEqual(code('TM1303'));
   });
   await rig.withEngine('home', async (engine) => {
-    expect((await states(engine)).at(-1)).toMatchObject({ state: 'committed' });
+    const last = (await engine.registry.backups.list({ all: true })).at(-1)!;
+    expect(last).toMatchObject({ state: 'committed' });
+    const { uid } = (await engine.registry.backups.sources()).find(({ id }) => id === last.sourceId)!;
+    // Without its state everything would be read again, and what is a mount point would be forgotten.
+    const known = peekState(engine.home.stateFile(uid), stateIdentity(uid, last, last.stateDigest!));
+    expect(known).toBeDefined();
+    known!.close();
   });
   await expectNextWorks(0);
 });
