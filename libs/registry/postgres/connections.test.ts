@@ -1,7 +1,9 @@
+import pg from 'pg';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { prune } from '../../retain/prune.ts';
 import { MemoryStore } from '../../store/memory/memory-store.ts';
 import { codeOf } from '../fixtures.suite.ts';
+import { openPool } from './database.ts';
 import { RegistryRig } from './rig.suite.ts';
 
 let rig: RegistryRig;
@@ -48,4 +50,15 @@ test('a prune whose lock got lost while it decided condemns nothing', async () =
   expect(await codeOf(prune(request, deps))).toBe('TM1301');
   blocks.unfinishedPacks = unfinishedPacks;
   expect(await blocks.unfinishedPacks('d')).toEqual([pack.id]);
+});
+
+test('commits are flushed also where the server is told not to', async () => {
+  const { host, port, user, password, database } = rig.db.pool.options;
+  const setting = async (pool: pg.Pool) =>
+    (await pool.query("select current_setting('synchronous_commit') as value")).rows[0].value;
+  await rig.db.query('alter role current_user set synchronous_commit = off');
+  const pool = openPool({ host, port, user, password, database });
+  const plain = new pg.Pool({ host, port, user, password, database });
+  expect([await setting(plain), await setting(pool)]).toEqual(['off', 'on']);
+  await Promise.all([pool.end(), plain.end()]);
 });

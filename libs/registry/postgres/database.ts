@@ -27,6 +27,21 @@ export function translated(error: unknown): unknown {
   });
 }
 
+/** A server of the user's own may not flush commits: then a pack could be deleted and its row be there again after a crash. */
+const FLUSHED_COMMITS = `select set_config('synchronous_commit', 'on', false)
+  where current_setting('synchronous_commit') = 'off'`;
+
+/** Connections whose commits are durable, and whose failure is an error of what uses them. */
+export function openPool(config: pg.PoolConfig): pg.Pool {
+  const onConnect = async (client: pg.ClientBase): Promise<void> => {
+    client.on('error', () => {}); // its next query says so; without a listener the event would end the process
+    await client.query(FLUSHED_COMMITS);
+  };
+  const pool = new pg.Pool({ ...config, onConnect });
+  pool.on('error', () => {}); // an idle connection broke; the next query gets another one
+  return pool;
+}
+
 /** A few connections to one database. */
 export class Database {
   readonly pool: pg.Pool;

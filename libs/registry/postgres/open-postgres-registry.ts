@@ -1,4 +1,3 @@
-import pg from 'pg';
 import type {
   JournalHead,
   JournalTable,
@@ -11,7 +10,7 @@ import type {
 import { setHead } from './backup-rows.ts';
 import { PostgresBackups } from './backups-table.ts';
 import { PostgresBlocks } from './blocks-table.ts';
-import { Database } from './database.ts';
+import { Database, openPool } from './database.ts';
 import { PostgresEntries } from './entries-table.ts';
 import { migrate } from './migrate.ts';
 import { SlotLocks } from './slot-locks.ts';
@@ -104,10 +103,7 @@ export async function openPostgresRegistry({
   readonly connection: PostgresConnection;
 }): Promise<Registry> {
   const config = typeof connection === 'string' ? { connectionString: connection } : { ...connection };
-  const pool = new pg.Pool({ ...config, max: CONNECTIONS, application_name: 'tidemark' });
-  pool.on('error', () => {}); // an idle connection broke; the next query gets another one
-  // One that is in use says so at its next query; without a listener its event would end the process.
-  pool.on('connect', (client) => client.on('error', () => {}));
+  const pool = openPool({ ...config, max: CONNECTIONS, application_name: 'tidemark' });
   const db = new Database(pool);
   const slots = new SlotLocks({ ...config, application_name: 'tidemark slot' });
   try {
