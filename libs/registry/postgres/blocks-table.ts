@@ -20,6 +20,8 @@ const PRESENT = `
     where b.domain = $1 and b.id = substring($2::bytea from n * 32 + 1 for 32) and not b.damaged and p.state = 'ready'
     limit 1) there`;
 
+type PackState = 'writing' | 'ready' | 'condemned';
+
 interface Row {
   id: Buffer;
   pack: Buffer;
@@ -126,14 +128,12 @@ export class PostgresBlocks implements BlocksTable {
     );
   }
 
-  async *packs(
-    domain: string,
-  ): AsyncGenerator<{ id: Buffer; size: number; state: 'writing' | 'ready' | 'condemned' }[]> {
-    for await (const rows of this.#db.pages(
-      'select pack as id, size, state from packs where domain = $1 order by pack',
+  async *packs(domain: string): AsyncGenerator<{ id: Buffer; size: number; state: PackState }[]> {
+    yield* this.#db.pages(
+      'select pack, size, state from packs where domain = $1 order by pack',
       [domain],
-    ))
-      yield rows;
+      (row) => ({ id: row.bytes(0), size: row.int8(1), state: row.text(2) as PackState }),
+    );
   }
 
   async blocksOf(domain: string, pack: Buffer): Promise<BlockRow[]> {

@@ -1,7 +1,11 @@
 import pg, { type PoolClient, type QueryResult } from 'pg';
 import { TmError } from '../../model/errors.ts';
+import type { BinaryRow } from './binary-rows.ts';
+import { CopyOut } from './copy-out.ts';
 
 pg.types.setTypeParser(20, (text) => Number(text)); // int8: our seqs, sizes and counts are below 2^53
+
+const ROWS_A_PAGE = 1000;
 
 const UNREACHABLE = new Set([
   'ECONNREFUSED',
@@ -48,6 +52,9 @@ export class Database {
 
   constructor(pool: pg.Pool) {
     this.pool = pool;
+    // A connection that breaks says so by the query that is under way, or at the next one.
+    pool.on('connect', (client) => client.on('error', () => {}));
+    pool.on('error', () => {});
   }
 
   // biome-ignore lint/suspicious/noExplicitAny: rows are what the query names
@@ -135,27 +142,31 @@ export class Database {
     }
   }
 
-  /** Rows of a query in pages, over a cursor in a transaction of its own. */
-  // biome-ignore lint/suspicious/noExplicitAny: rows are what the query names
-  async *pages(text: string, values: unknown[], rows = 2000): AsyncGenerator<any[]> {
+  /**
+   * Rows of a query in pages, as one statement: they are of one moment. A loop that is left early gives the connection
+   * back, or gives it up where much of the answer is still to come.
+   */
+  async *pages<T>(
+    text: string,
+    values: ConstructorParameters<typeof CopyOut>[1],
+    read: (row: BinaryRow) => T,
+  ): AsyncGenerator<T[]> {
+    const copy = new CopyOut(text, values);
     const client = await this.connect();
-    let broken = true;
+    client.query(copy);
+    let answers = async () => true;
     try {
-      await client.query('begin');
-      await client.query(`declare pages no scroll cursor for ${text}`, values);
-      for (;;) {
-        const page = await client.query(`fetch ${rows} from pages`);
-        if (page.rows.length > 0) yield page.rows;
-        if (page.rows.length < rows) break;
-      }
-      broken = false;
+      for (let page = await copy.page(read); page; page = await copy.page(read))
+        for (let at = 0; at < page.length; at += ROWS_A_PAGE) yield page.slice(at, at + ROWS_A_PAGE);
     } catch (error) {
+      answers = () =>
+        client.query('select 1').then(
+          () => true,
+          () => false,
+        );
       throw translated(error);
     } finally {
-      await client.query(broken ? 'rollback' : 'commit').then(
-        () => client.release(),
-        () => client.release(true),
-      );
+      client.release(!((await copy.leave()) && (await answers())));
     }
   }
 }

@@ -13,6 +13,7 @@ import type {
   ProblemRow,
 } from '../port.ts';
 import { lockOpen } from './backup-rows.ts';
+import type { BinaryRow } from './binary-rows.ts';
 import { CopyRows } from './copy-rows.ts';
 import type { Database } from './database.ts';
 import { dropUnseen } from './expiry.ts';
@@ -21,30 +22,23 @@ const EMPTY = Buffer.alloc(0);
 const STATES_A_PAGE = 2000;
 const NO_COUNTS = { added: 0, changed: 0, metadata: 0, deleted: 0, equal: 0, kept: 0 };
 
-interface Row {
-  dir_path: Buffer;
-  name: Buffer;
-  seq: number;
-  op: RecordOp;
-  hash: Buffer;
-  state: Buffer;
-  hints: Buffer;
-}
+const COLUMNS = 'dir_path, name, seq, op, hash, state, hints';
 
-const versionOf = (row: Row): EntryVersion => ({
-  dir: row.dir_path,
-  name: row.name,
-  seq: row.seq,
-  op: row.op,
-  hash: row.hash,
-  state: row.state,
-  hints: row.hints,
+const versionOf = (row: BinaryRow): EntryVersion => ({
+  dir: row.bytes(0),
+  name: row.bytes(1),
+  seq: row.int8(2),
+  op: row.int2(3) as RecordOp,
+  hash: row.bytes(4),
+  state: row.bytes(5),
+  hints: row.bytes(6),
 });
 
 /** Newest version of each path with $2 < seq <= $3. */
-const NEWEST = `select distinct on (dir, name) dir_path, name, seq, op, hash, state, hints from entries
+const NEWEST = `select distinct on (dir, name) ${COLUMNS} from entries
   where source = $1 and seq > $2 and seq <= $3`;
-const NEWEST_ORDER = 'order by dir, name, seq desc';
+/** That of the primary key, backwards: nothing is sorted. */
+const NEWEST_ORDER = 'order by dir desc, name desc, seq desc';
 const IN_TREE_ORDER = 'order by dir_path, name';
 
 /** Hashes of directories, the last one kept: rows come by directory. */
@@ -144,8 +138,9 @@ export class PostgresEntries implements EntriesTable {
     const found: (EntryVersion | undefined)[] = keys.map(() => undefined);
     for (const row of rows) {
       const key = keys[row.at - 1]!;
-      if (row.op === RecordOp.present)
-        found[row.at - 1] = versionOf({ ...row, dir_path: key.dir, name: key.name });
+      const { seq, op, hash, state, hints } = row;
+      if (op === RecordOp.present)
+        found[row.at - 1] = { dir: key.dir, name: key.name, seq, op, hash, state, hints };
     }
     return found;
   }
@@ -168,13 +163,13 @@ export class PostgresEntries implements EntriesTable {
         : within.length === 0
           ? ''
           : 'and (dir = $4 or (dir_path >= $5 and dir_path < $6))';
-    const values: unknown[] = [sourceId, 0, seq];
+    const values: (number | Buffer)[] = [sourceId, 0, seq];
     if (below) values.push(directoryHash(within));
     if (below.includes('$5'))
       values.push(Buffer.concat([within, Buffer.from([0])]), Buffer.concat([within, Buffer.from([1])]));
-    const text = `select * from (${NEWEST} ${below} ${NEWEST_ORDER}) as newest where op = 1 ${IN_TREE_ORDER}`;
-    for await (const rows of this.#db.pages(text, values)) {
-      const versions = rows.map(versionOf).filter((one) => depth === 'all' || isWithin(one.dir, within));
+    const text = `select ${COLUMNS} from (${NEWEST} ${below} ${NEWEST_ORDER}) as newest where op = 1 ${IN_TREE_ORDER}`;
+    for await (const page of this.#db.pages(text, values, versionOf)) {
+      const versions = page.filter((one) => depth === 'all' || isWithin(one.dir, within));
       if (versions.length > 0) yield versions;
     }
   }
@@ -202,9 +197,8 @@ export class PostgresEntries implements EntriesTable {
   }
 
   async *versions(sourceId: number, fromSeq: number, toSeq: number): AsyncGenerator<EntryVersion[]> {
-    const text = `select * from (${NEWEST} ${NEWEST_ORDER}) as newest ${IN_TREE_ORDER}`;
-    for await (const rows of this.#db.pages(text, [sourceId, fromSeq, toSeq], 1000))
-      yield rows.map(versionOf);
+    const text = `select ${COLUMNS} from (${NEWEST} ${NEWEST_ORDER}) as newest ${IN_TREE_ORDER}`;
+    yield* this.#db.pages(text, [sourceId, fromSeq, toSeq], versionOf);
   }
 
   async *find(
@@ -223,7 +217,11 @@ export class PostgresEntries implements EntriesTable {
           from entries where source = $1 and seq <= $3 and length(name) > 0 and name like $4::bytea) v
         where op = 1 and holder >= seq order by dir, name, seq desc) as newest
       order by dir, name`;
-    for await (const rows of this.#db.pages(text, [sourceId, kept, head, namePattern])) yield rows;
+    yield* this.#db.pages(text, [sourceId, kept, head, namePattern], (row) => ({
+      dir: row.bytes(0),
+      name: row.bytes(1),
+      seq: row.int8(2),
+    }));
   }
 
   async insert(

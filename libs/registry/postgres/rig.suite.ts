@@ -31,6 +31,10 @@ export class RegistryRig {
     return new RegistryRig(base, postgres, registry, new Database(new pg.Pool(postgres.connection)));
   }
 
+  get connection(): EmbeddedPostgres['connection'] {
+    return this.#postgres.connection;
+  }
+
   async close(): Promise<void> {
     await this.registry.close();
     await this.db.pool.end();
