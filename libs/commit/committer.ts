@@ -57,13 +57,14 @@ export class Committer {
   async commit(backup: BackupInfo, source: SourceRow, seal: Seal): Promise<CommitOutcome> {
     const { registry, writer } = this.#deps;
     const totals = await registry.entries.totals(backup.id);
-    await this.#prove(backup, seal, totals);
+    const baseDigest = await this.#baseDigest(backup);
+    prove(backup, seal, totals, baseDigest);
     const { runs, run } = await this.#run(backup, source, totals);
     const made: Made = {
       runs,
       run,
       counts: countsOf(seal, totals),
-      baseDigest: await this.#baseDigest(backup),
+      baseDigest,
       tags: await this.#sealTags(backup),
     };
     return registry.journal.withStoreLock('shared', () =>
@@ -135,21 +136,9 @@ export class Committer {
     });
   }
 
-  /** The registry's own account of the tree has to equal the agent's. */
-  async #prove(backup: BackupInfo, seal: Seal, totals: PieceTotals): Promise<void> {
-    const same = seal.batches.every((count, shard) => totals.batches[shard] === count);
-    if (!same || !totals.batchDigest.equals(seal.batchDigest))
-      throw new TmError('TM1504', 'batches differ from the seal');
-    const base = await this.#baseDigest(backup);
-    const digest = DigestSum.from(base).add(totals.added).subtract(totals.removed).bytes();
-    if (!digest.equals(seal.stateDigest)) throw new TmError('TM1503', `backup ${backup.label}`);
-  }
-
   async #baseDigest({ sourceId, baseSeq }: BackupInfo): Promise<Buffer> {
     if (baseSeq === 0) return Buffer.alloc(32);
-    const base = (await this.#deps.registry.backups.list({ sourceId, all: true })).find(
-      (one) => one.seq === baseSeq,
-    );
+    const base = await this.#deps.registry.backups.at(sourceId, baseSeq);
     if (!base?.stateDigest) throw new TmError('TM1303', `backup ${baseSeq} has no state digest`);
     return base.stateDigest;
   }
@@ -210,6 +199,15 @@ export class Committer {
       runs: [...made.runs],
     };
   }
+}
+
+/** The registry's own account of the tree has to equal the agent's. */
+function prove(backup: BackupInfo, seal: Seal, totals: PieceTotals, baseDigest: Buffer): void {
+  const same = seal.batches.every((count, shard) => totals.batches[shard] === count);
+  if (!same || !totals.batchDigest.equals(seal.batchDigest))
+    throw new TmError('TM1504', 'batches differ from the seal');
+  const digest = DigestSum.from(baseDigest).add(totals.added).subtract(totals.removed).bytes();
+  if (!digest.equals(seal.stateDigest)) throw new TmError('TM1503', `backup ${backup.label}`);
 }
 
 function countsOf(seal: Seal, totals: PieceTotals): BackupCounts {

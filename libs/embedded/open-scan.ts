@@ -53,8 +53,7 @@ async function stateOfBase(
 }
 
 export async function findBase(engine: Engine, sourceId: number, seq: number): Promise<BackupInfo> {
-  const all = await engine.registry.backups.list({ sourceId, all: true });
-  const base = all.find((one) => one.seq === seq);
+  const base = await engine.registry.backups.at(sourceId, seq);
   if (!base) throw new TmError('TM1303', `backup ${seq} is not in the registry`);
   return base;
 }

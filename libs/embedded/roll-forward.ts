@@ -136,9 +136,7 @@ async function applyCommit(
 
 async function writeEntries(engine: Engine, source: SourceRow, record: Commit): Promise<void> {
   const { registry } = engine;
-  const base = (await registry.backups.list({ sourceId: source.id, all: true })).find(
-    (one) => one.seq === record.baseSeq,
-  );
+  const base = await registry.backups.at(source.id, record.baseSeq);
   const before = {
     seq: record.baseSeq,
     runs: record.baseSeq === 0 ? [] : await registry.backups.runsOf(source.id, record.baseSeq),

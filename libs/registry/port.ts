@@ -212,6 +212,8 @@ export interface BackupsTable {
   /** Committed ones (and with `all` every one), oldest first; within a source by seq. */
   list(filter: { sourceId?: number; all?: boolean }): Promise<BackupInfo[]>;
   get(backupId: string): Promise<BackupInfo | undefined>;
+  /** The source's backup of that seq, in any state. */
+  at(sourceId: number, seq: number): Promise<BackupInfo | undefined>;
   runsOf(sourceId: number, seq: number): Promise<RunRef[]>;
   problems(sourceId: number, seq: number): Promise<ProblemRow[]>;
   /** Takes the source's slot for its duration, like open: TM1501 when held. */

@@ -53,9 +53,7 @@ export async function backup(context: Context, [dir]: string[], options: Options
     const info = await runBackup(engine, request);
     const seconds = secondsSince();
     const baseline = await baselineLabel(info, (seq) =>
-      engine.registry.backups
-        .list({ sourceId: info.sourceId })
-        .then((all) => all.find((one) => one.seq === seq)?.label),
+      engine.registry.backups.at(info.sourceId, seq).then((one) => one?.label),
     );
     const { counts } = info;
     output.line({ type: 'summary', label: info.label, kind: info.kind, baseline, ...counts, seconds }, () =>

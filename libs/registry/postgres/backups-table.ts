@@ -268,6 +268,14 @@ export class PostgresBackups implements BackupsTable {
     return rows[0] && backupOf(rows[0]);
   }
 
+  async at(sourceId: number, seq: number): Promise<BackupInfo | undefined> {
+    const { rows } = await this.#db.query('select * from backups where source = $1 and seq = $2', [
+      sourceId,
+      seq,
+    ]);
+    return rows[0] && backupOf(rows[0]);
+  }
+
   async runsOf(sourceId: number, seq: number): Promise<RunRef[]> {
     const { rows } = await this.#db.query('select runs from backups where source = $1 and seq = $2', [
       sourceId,

@@ -183,6 +183,19 @@ export function slotCases(under: () => RegistryUnderTest): void {
     expect(await backups().list({ sourceId: source.id, all: true })).toHaveLength(3);
   });
 
+  it('knows a backup by source and seq in any state, and none of another source', async () => {
+    const [source, other] = [await newSource(under().registry), await newSource(under().registry)];
+    const first = await backups().open(full(source.id), NOW);
+    expect(await backups().at(source.id, 1)).toEqual(await backups().get(first.backup.id));
+    await backups().fail(first.backup.id, 'TM1508', []);
+    const second = await backups().open(full(source.id), NOW);
+    expect(await backups().at(source.id, 1)).toMatchObject({ id: first.backup.id, state: 'failed' });
+    expect(await backups().at(source.id, 2)).toMatchObject({ id: second.backup.id, state: 'open' });
+    expect(await backups().at(source.id, 3)).toBeUndefined();
+    expect(await backups().at(other.id, 1)).toBeUndefined();
+    await backups().fail(second.backup.id, 'TM1508', []);
+  });
+
   it('gives colliding labels a number, also when the clock goes back, and sorts by seq of the source', async () => {
     const source = await newSource(under().registry);
     const labels: string[] = [];
