@@ -41,7 +41,10 @@ describe.runIf(isRoot && canMount())('mounts', () => {
     execFileSync('/bin/umount', [mountPoint]);
   });
 
-  it('one that is unmounted between listing and visit deletes nothing', () => {
+  it.each([
+    ['unmounted', () => {}],
+    ['unmounted and removed, as desktops do,', rmdirSync],
+  ])('one that is %s between listing and visit deletes nothing', (_, remove) => {
     const { rig, mountPoint } = mounted();
     rig.scan();
     writeFileSync(rig.path('z'), '');
@@ -49,7 +52,9 @@ describe.runIf(isRoot && canMount())('mounts', () => {
     const found = rig.scan({
       limits: { maxEntries: 1, maxBytes: 1 },
       before: (step) => {
-        if (step === 2) execFileSync('/bin/umount', [mountPoint]);
+        if (step !== 2) return;
+        execFileSync('/bin/umount', [mountPoint]);
+        remove(mountPoint);
       },
     });
     expect(found).toMatchObject({ work: ['.', 'z'], gone: [], kept: ['1113 m'] });

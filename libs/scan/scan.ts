@@ -182,7 +182,7 @@ export class Scan {
     if (result instanceof WalkedDirectory) {
       this.#stack.push(result);
       yield* this.#merge();
-    } else if (result === -ENOENT) {
+    } else if (result === -ENOENT && !next.isMount) {
       this.#vanished(parent, next);
     } else {
       if (result !== undefined) this.#unvisited(parent, next, result);
@@ -232,7 +232,7 @@ export class Scan {
 
   /** `error`: as of #open. */
   #unvisited(parent: WalkedDirectory, next: Subdirectory, error: number): void {
-    const reason = error === 0 ? UNMOUNTED : unreadable(error);
+    const reason = error === 0 || error === -ENOENT ? UNMOUNTED : unreadable(error);
     if (next.visit === Visit.walkEmitted) {
       this.#outbox.note(parent.path, next.name, reason);
       return;
