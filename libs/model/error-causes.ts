@@ -24,7 +24,8 @@ export const CAUSES: Readonly<Record<ErrorCode, string>> = {
   TM1111:
     'A program wrote to the file each time it was read. The backup may hold parts of two versions of it.',
   TM1112: 'The system itself cannot open longer paths. What lies deeper is not in the backup; exit code 3.',
-  TM1113: 'At the last backup a file system was mounted there. Its absence is not taken for deletions.',
+  TM1113:
+    'At the last backup a file system was mounted there. Its absence is not taken for deletions. Where the notes in the home were lost (a new home, a rebuilt registry), a folder counts as one that is empty now and held files of another device.',
   TM1114:
     'Sockets have no content; restoring one would serve nobody. This is a note, not an error: it changes no exit code.',
   TM1201: 'The folder of the store is gone, read-only, or not yours; or a network share does not answer.',

@@ -19,7 +19,7 @@ import { OpenDirectory } from './open-directory.ts';
 import { EMIT_LIMITS, Outbox } from './outbox.ts';
 import { encodeRootHint } from './root-check.ts';
 import type { ScanOptions } from './scan-options.ts';
-import { fileType } from './stat-record.ts';
+import { fileType, sketchedDevice } from './stat-record.ts';
 import { StateReader } from './state-reader.ts';
 import type { ScanStep, ScanTotals } from './steps.ts';
 import { type Subdirectory, Visit } from './subdirectories.ts';
@@ -180,6 +180,14 @@ export class Scan {
     const path = joinPath(parent.path, next.name);
     const result = next.visit === Visit.keep ? undefined : this.#open(parent, next, path);
     if (result instanceof WalkedDirectory) {
+      yield* this.#goneBefore(path);
+      if (this.#looksUnmounted(result)) {
+        result.open!.release();
+        this.#options.stateWriter.markMountpoint(next.handle);
+        this.#unvisited(parent, next, 0);
+        yield* this.#keepBelow(path);
+        return;
+      }
       this.#stack.push(result);
       yield* this.#merge();
     } else if (result === -ENOENT && !next.isMount) {
@@ -188,6 +196,14 @@ export class Scan {
       if (result !== undefined) this.#unvisited(parent, next, result);
       yield* this.#keepBelow(path);
     }
+  }
+
+  /** Where the state was made anew, an empty directory that held entries of another device: nobody noted mount points. */
+  #looksUnmounted({ path, dev }: WalkedDirectory): boolean {
+    const state = this.#state;
+    if (!state.isRebuilt || this.#names.count > 0 || state.done || !isWithin(state.dir, path)) return false;
+    const device = sketchedDevice(state.words, state.statAt);
+    return device !== 0n && device !== dev;
   }
 
   /** Opens and lists a subdirectory of the topmost directory; -errno, or 0 when it isn't mounted any more. */

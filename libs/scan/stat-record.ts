@@ -89,12 +89,18 @@ const signed64 = (words: Int32Array, at: number): number => words[at + 1]! * TWO
 const unsigned64 = (words: Int32Array, at: number): number =>
   (words[at + 1]! >>> 0) * TWO_32 + (words[at]! >>> 0);
 
-/** A record of type, mode and size only, for an entry that is to be read again anyway. */
-export function sketchStat(state: EntryState): Int32Array {
+/** A record of type, mode, size and device only, for an entry that is to be read again anyway. `dev`: of its hints. */
+export function sketchStat(state: EntryState, dev: bigint): Int32Array {
   const record = new Int32Array(STAT_WORDS);
   const type = Number(Object.keys(TYPES).find((key) => TYPES[Number(key)] === state.type));
   record[WORD.mode] = type | state.mode;
   record[WORD.size] = state.size % TWO_32;
   record[WORD.size + 1] = Math.floor(state.size / TWO_32);
+  record[WORD.dev] = Number(BigInt.asIntN(32, dev));
+  record[WORD.dev + 1] = Number(BigInt.asIntN(32, dev >> 32n));
   return record;
 }
+
+/** The device of a sketch; 0n where its hints had none. */
+export const sketchedDevice = (words: Int32Array, at: number): bigint =>
+  (BigInt(words[at + WORD.dev + 1]! >>> 0) << 32n) | BigInt(words[at + WORD.dev]! >>> 0);

@@ -93,6 +93,11 @@ export class StateReader {
     return reader;
   }
 
+  /** Made anew from the registry, which does not know racy times and mount points. */
+  get isRebuilt(): boolean {
+    return this.header.entries > 0 && this.header.startedAt === 0n;
+  }
+
   /** No entry is left. */
   get done(): boolean {
     return this.dirSerial === 0;

@@ -1,4 +1,4 @@
-import { decodeState } from '../model/entry.ts';
+import { decodeHints, decodeState } from '../model/entry.ts';
 import type { TreePath } from '../model/tree-path.ts';
 import { sketchStat } from './stat-record.ts';
 import { openState } from './state-file.ts';
@@ -13,12 +13,13 @@ export interface BaseEntry {
   readonly hash: Buffer;
   /** Encoded (model/entry.ts). */
   readonly state: Buffer;
+  readonly hints: Buffer;
 }
 
 /**
  * Makes the state file of a base anew from the registry, whose entries come in the order of (dir, name), the root
  * first. All of them will be read again, since nobody knows which timestamps were racy; that mount points were such
- * is lost. Without this, a scan could not tell what is gone. Undefined when the hashes don't add up to the base's
+ * is lost, so that the next scan takes a directory for one that is empty by now and held entries of another device. Without this, a scan could not tell what is gone. Undefined when the hashes don't add up to the base's
  * state digest.
  */
 export async function rebuildState(
@@ -29,9 +30,15 @@ export async function rebuildState(
   const writer = new StateWriter(path, 0n);
   try {
     for await (const page of entries) {
-      for (const { dir, name, hash, state } of page) {
+      for (const { dir, name, hash, state, hints } of page) {
         writer.enter(dir);
-        writer.append(name, sketchStat(decodeState(state)), 0, StateFlag.untrusted, hash);
+        writer.append(
+          name,
+          sketchStat(decodeState(state), decodeHints(hints).dev),
+          0,
+          StateFlag.untrusted,
+          hash,
+        );
       }
     }
     writer.finish(base);

@@ -134,6 +134,11 @@ export class StateWriter {
     this.#update(handle, ALL_FLAGS, StateFlag.untrusted, undefined);
   }
 
+  /** From now on what is below the directory stays while nothing is mounted there. */
+  markMountpoint(handle: number): void {
+    this.#update(handle, ALL_FLAGS, StateFlag.mountpoint, undefined);
+  }
+
   /** The entry's hash at present, a copy. */
   hashOf(handle: number): Buffer {
     const hash = Buffer.alloc(HASH_BYTES);

@@ -11,7 +11,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { ByteWriter } from '../model/byte-writer.ts';
 import { blake3, DigestSum } from '../model/digests.ts';
-import { EntryType, encodeState } from '../model/entry.ts';
+import { EntryType, encodeState, HINTS_BYTES } from '../model/entry.ts';
 import { joinPath, ROOT } from '../model/tree-path.ts';
 import { b, readState, useRig } from './scan-rig.suite.ts';
 import { STAT_WORDS } from './stat-record.ts';
@@ -21,6 +21,7 @@ import { StateReader } from './state-reader.ts';
 import { rebuildState } from './state-rebuild.ts';
 import { StateWriter } from './state-writer.ts';
 
+const NO_HINTS = Buffer.alloc(HINTS_BYTES);
 const hashOf = (n: number): Buffer => blake3(b(String(n)));
 const stat = Int32Array.from({ length: STAT_WORDS }, (_, i) => i * 0x0101_0101);
 
@@ -229,7 +230,7 @@ describe('a state that is rebuilt from the registry', () => {
       { dir: ROOT, name: b('a') },
       { dir: b('a'), name: b('b') },
       { dir: joinPath(b('a'), b('b')), name: b('c') },
-    ].map((key, i) => ({ ...key, hash: hashOf(i), state: encode() }));
+    ].map((key, i) => ({ ...key, hash: hashOf(i), state: encode(), hints: NO_HINTS }));
     const identity = identityOf(entries.map(({ hash }) => hash));
     async function* pages() {
       yield entries.slice(0, 2);
@@ -246,7 +247,7 @@ describe('a state that is rebuilt from the registry', () => {
   it('is none when the hashes are not those of the base', async () => {
     const { statePath } = useRig();
     async function* pages() {
-      yield [{ dir: ROOT, name: ROOT, hash: hashOf(0), state: encode() }];
+      yield [{ dir: ROOT, name: ROOT, hash: hashOf(0), state: encode(), hints: NO_HINTS }];
     }
     expect(await rebuildState(statePath, identityOf([hashOf(1)]), pages())).toBeUndefined();
   });

@@ -84,6 +84,30 @@ test('a file system below the root that is not mounted any more keeps its entrie
   expect(rig.json(['backup', source])).toMatchObject({ status: 0, last: { files: 1, problems: 0 } });
 });
 
+test('where the notes in the home are lost, a disk that is not mounted keeps its entries too', {
+  timeout: 120_000,
+}, (context) => {
+  const source = rig.folder('source');
+  const disk = `${source}/disk`;
+  mkdirSync(disk);
+  mount(context, disk, 4);
+  mkdirSync(`${disk}/a`);
+  writeFileSync(`${disk}/a/file`, 'on the disk');
+  expect(rig.json(['backup', source]).status).toBe(0);
+  unmount(disk);
+  const agent = `${rig.home}/agent`;
+  for (const name of readdirSync(agent).filter((one) => one.endsWith('.state'))) rmSync(`${agent}/${name}`);
+  for (let i = 0; i < 2; i++) {
+    const { status, lines, last } = rig.json(['backup', source]);
+    expect(status).toBe(3);
+    expect(lines.filter((line) => line.type === 'error')).toMatchObject([{ code: 'TM1113', path: 'disk' }]);
+    expect(last).toMatchObject({ deleted: 0, files: 1 });
+  }
+  mount(context, disk, 4);
+  writeFileSync(`${disk}/other`, 'another one');
+  expect(rig.json(['backup', source])).toMatchObject({ status: 0, last: { deleted: 2, added: 1, files: 1 } });
+});
+
 test('a store that is not mounted is named, and nothing is written in its place', (context) => {
   const source = rig.folder('source');
   const store = rig.folder('store');
