@@ -64,7 +64,7 @@ function errorsPage(): string {
   });
   return `${NOTICE}
 # Errors
-Each message ends in a code, which stays the same from version to version. With \`--json\` errors are lines \`{"type":"error","code","message","path"?,"guidance"}\`, and what is only worth knowing is \`{"type":"note",…}\`.
+Each message ends in a code, which stays the same from version to version. With \`--json\` errors are lines \`{"type":"error","code","message","path"?,"guidance"}\`, what is only worth knowing is \`{"type":"note",…}\`, and damage that does not keep a command from going on is \`{"type":"warning",…}\`.
 
 ${groups.join('\n')}`;
 }

@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { Engine } from '../../libs/embedded/engine.ts';
+import { Engine, type EngineConfig } from '../../libs/embedded/engine.ts';
 import { TmError } from '../../libs/model/errors.ts';
 import { openStore } from '../../libs/store/open-store.ts';
 import { readStoreIdentity } from '../../libs/store/store-identity.ts';
@@ -34,16 +34,37 @@ async function isStore(url: string): Promise<boolean> {
   }
 }
 
-/** Opens the engine for a command and closes it afterwards, whatever happens. */
-export async function withEngine<T>(
-  { settings, output, signal }: Context,
+/** Opens the engine for a command that decides and closes it afterwards, whatever happens. */
+export function withEngine<T>(
+  context: Context,
   create: boolean,
   work: (engine: Engine) => Promise<T>,
 ): Promise<T> {
-  if (!create && (await isUntouched(settings))) {
+  return openFor(context, { create }, work);
+}
+
+/**
+ * For a command that only reads: damage that does not keep it from reading is a warning. `isRaw`: its output is a file's
+ * content.
+ */
+export function withReader<T>(
+  context: Context,
+  work: (engine: Engine) => Promise<T>,
+  isRaw = false,
+): Promise<T> {
+  const onDamage = (error: TmError) => context.output.warning(error, isRaw);
+  return openFor(context, { create: false, onDamage }, work);
+}
+
+async function openFor<T>(
+  { settings, output, signal }: Context,
+  mode: Pick<EngineConfig, 'create' | 'onDamage'>,
+  work: (engine: Engine) => Promise<T>,
+): Promise<T> {
+  if (!mode.create && (await isUntouched(settings))) {
     throw new TmError('TM1202', `${settings.home} holds no registry; nothing was backed up from here yet`);
   }
-  const engine = await Engine.open({ ...settings, create, onStatus: (text) => output.status(text), signal });
+  const engine = await Engine.open({ ...settings, ...mode, onStatus: (text) => output.status(text), signal });
   try {
     return await work(engine);
   } finally {
@@ -52,10 +73,16 @@ export async function withEngine<T>(
 }
 
 /**
- * `withEngine` for reading packs: nothing is decided to be deleted meanwhile; a prune that is deciding is waited for.
+ * `withReader` for reading packs: nothing is decided to be deleted meanwhile; a prune that is deciding is waited for.
  */
-export function withReading<T>(context: Context, work: (engine: Engine) => Promise<T>): Promise<T> {
-  return withEngine(context, false, (engine) =>
-    engine.registry.journal.withStoreLock('shared', () => work(engine)),
+export function withReading<T>(
+  context: Context,
+  work: (engine: Engine) => Promise<T>,
+  isRaw = false,
+): Promise<T> {
+  return withReader(
+    context,
+    (engine) => engine.registry.journal.withStoreLock('shared', () => work(engine)),
+    isRaw,
   );
 }

@@ -95,6 +95,14 @@ export class Output {
     this.#progressShown = false;
   }
 
+  /** Damage that does not keep the command from going on. `isRaw`: stdout is a file's content. */
+  warning({ code, message, spec: { guidance } }: TmError, isRaw = false): void {
+    this.#clearProgress();
+    if (this.#settings.json && !isRaw)
+      this.#print(JSON.stringify({ type: 'warning', code, message: message.toWellFormed(), guidance }));
+    else process.stderr.write(`tidemark: warning: ${messageToDisplay(message)} [${code}]\n  ${guidance}\n`);
+  }
+
   /** Reports an error once and gives the exit code. */
   error(error: unknown): number {
     this.#clearProgress();

@@ -153,7 +153,10 @@ function build(
     'registry <ACTION>',
     'registry rebuild: make the registry anew from the store alone',
     async () => (await import('./commands/registry.ts')).registry,
-    (c) => c.option('--take-over', 'also where another registry has claimed the store'),
+    (c) =>
+      c
+        .option('--take-over', 'also where another registry has claimed the store')
+        .option('--accept-loss', 'also where the old registry knows more than the damaged store'),
   );
   return program;
 }

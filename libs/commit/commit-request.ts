@@ -6,8 +6,8 @@ import type { JournalRecordOf } from '../store/journal.ts';
 export function commitRequestOf(
   backup: Pick<BackupInfo, 'id' | 'seq' | 'kind' | 'label' | 'baselineSeq'>,
   record: JournalRecordOf<'commit'>,
-  journal: JournalHead,
-  rootHint: string | undefined,
+  journal: JournalHead | undefined,
+  rootHint = record.rootHint,
 ): CommitRequest {
   return {
     backupId: backup.id,

@@ -203,8 +203,11 @@ test('pieces in any order, twice and after the seal make one commit, and a repla
   expect(rig.commits).toBe(1);
   await rig.expectTree(records);
   const objects = await Array.fromAsync(readJournal(rig.store, rig.writer, undefined));
-  expect(objects.map(({ records: [record] }) => record)).toMatchObject([
-    { kind: 'commit', backupId: rig.opened.backup.id, runs: [{ fromSeq: 0, toSeq: 1, records: 3 }] },
+  expect(objects.map(({ records }) => records)).toMatchObject([
+    [
+      { kind: 'source', uid: rig.source.uid, sealed: 1 },
+      { kind: 'commit', backupId: rig.opened.backup.id, runs: [{ fromSeq: 0, toSeq: 1, records: 3 }] },
+    ],
   ]);
 });
 

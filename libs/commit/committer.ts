@@ -11,6 +11,7 @@ import { commitRequestOf } from './commit-request.ts';
 import { planRun } from './run-list.ts';
 import { runRef, type SealBlock, type WrittenRun, writeRun } from './run-writer.ts';
 import { settle } from './settle.ts';
+import { sealSource, sourceRecord } from './source-record.ts';
 
 export interface CommitterDeps {
   readonly registry: Registry;
@@ -33,6 +34,8 @@ interface Made {
   readonly baseDigest: Buffer;
   /** The sealed tags, if there are any. */
   readonly tags: readonly Buffer[];
+  /** The source's sealed secret, which every full repeats. */
+  readonly repeated: readonly Buffer[];
 }
 
 /** How a backup ended. Not knowing it is an error that is thrown: then `settle` has to be called, again and again. */
@@ -66,6 +69,7 @@ export class Committer {
       counts: countsOf(seal, totals),
       baseDigest,
       tags: await this.#sealTags(backup),
+      repeated: backup.kind === 'full' ? [await sealSource(source, this.#deps.seal)] : [],
     };
     return registry.journal.withStoreLock('shared', () =>
       registry.journal.withWriter(writer, async () => {
@@ -98,7 +102,7 @@ export class Committer {
     backup: BackupInfo,
     source: SourceRow,
     seal: Seal,
-    { runs, run, counts, baseDigest, tags }: Made,
+    { runs, run, counts, baseDigest, tags, repeated }: Made,
     journal: JournalWriter,
   ): Promise<void> {
     const { registry, writer } = this.#deps;
@@ -112,7 +116,8 @@ export class Committer {
       baseDigest,
       lastSection: sections.length - 1,
     });
-    const head = await journal.append([record], sections);
+    const again = repeated.map(() => sourceRecord(source, sections.length));
+    const head = await journal.append([...again, record], [...sections, ...repeated]);
     await registry.backups.commit(commitRequestOf(backup, record, head, seal.rootHint));
   }
 
@@ -196,6 +201,7 @@ export class Committer {
       readTo: new Date(seal.readTo).toISOString(),
       time: made.committedAt.toISOString(),
       predecessor: { sourceSeq: backup.baseSeq },
+      rootHint: seal.rootHint,
       runs: [...made.runs],
     };
   }

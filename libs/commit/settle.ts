@@ -1,6 +1,6 @@
 import type { BackupInfo } from '../model/backup.ts';
 import { type ErrorCode, TmError } from '../model/errors.ts';
-import type { JournalPlace, Registry } from '../registry/port.ts';
+import type { JournalHead, JournalPlace, Registry } from '../registry/port.ts';
 import {
   type JournalObject,
   type JournalRecordOf,
@@ -34,7 +34,7 @@ export async function settle(
   if (backup.state !== 'committing') return backup;
   const object = (await objectAt(deps.store, place)) ?? (await putVoid(deps, place));
   if (commitsOf(object).some((record) => record.backupId === backupId))
-    await commitAll(deps.registry, object);
+    await commitAll(deps.registry, object, headOf(object));
   else {
     const data = { backupId, label: backup.label, code: failure };
     await backups.fail(backupId, failure, [{ type: 'backup.failed', data }]);
@@ -42,17 +42,24 @@ export async function settle(
   return (await backups.get(backupId))!;
 }
 
-/** The registry's part of every commit in the object that still lacks it. */
-export async function commitAll(registry: Registry, object: JournalObject): Promise<void> {
+/**
+ * The registry's part of every commit in the object that still lacks it; the journal's head moves to `head` with them.
+ */
+export async function commitAll(
+  registry: Registry,
+  object: JournalObject,
+  head: JournalHead | undefined,
+): Promise<void> {
   const { backups } = registry;
-  const { writer, number, chain } = object;
   for (const record of commitsOf(object)) {
     const backup = await backups.get(record.backupId);
     if (backup?.state !== 'committing') continue;
     const rootHint = (await backups.sealOf(backup.id))?.rootHint;
-    await backups.commit(commitRequestOf(backup, record, { writer, number, chain }, rootHint));
+    await backups.commit(commitRequestOf(backup, record, head, rootHint));
   }
 }
+
+const headOf = ({ writer, number, chain }: JournalObject): JournalHead => ({ writer, number, chain });
 
 const commitsOf = (object: JournalObject): JournalRecordOf<'commit'>[] =>
   object.records.filter((record) => record.kind === 'commit');

@@ -1,5 +1,4 @@
 import { randomBytes, randomUUID } from 'node:crypto';
-import { BlockKind } from '../blocks/intake.ts';
 import { gearSeedOf } from '../blocks/keys.ts';
 import { type BackupContext, DeltaCalculator } from '../calculate/delta-calculator.ts';
 import { Collector, type CollectProblem, type CollectProgress } from '../collect/collector.ts';
@@ -7,6 +6,7 @@ import type { WorkerSetup } from '../collect/protocol.ts';
 import { type CommitOutcome, Committer } from '../commit/committer.ts';
 import { DeltaApplier } from '../commit/delta-applier.ts';
 import { PackIntake } from '../commit/pack-intake.ts';
+import { sealSource, sourceRecord } from '../commit/source-record.ts';
 import type { BackupInfo } from '../model/backup.ts';
 import { TmError } from '../model/errors.ts';
 import type { BackupKind } from '../model/label.ts';
@@ -88,17 +88,13 @@ async function ensureSource(engine: Engine, root: Buffer): Promise<SourceRow> {
   );
   if (known) return known;
   const [uid, key] = [randomUUID(), randomBytes(32)];
-  const secret = { root: root.toString('base64'), agent: home.agent, key: key.toString('base64') };
-  const sealed = await engine.seal(Buffer.from(JSON.stringify(secret)), BlockKind.run);
+  const made = { uid, agent: home.agent, root, key, domain: domain.id };
+  const sealed = await sealSource(made, engine.seal);
   let source: SourceRow | undefined;
-  await engine.decide(
-    [{ kind: 'source', uid, domain: domain.id, sealed: 0 }],
-    [sealed.bytes],
-    async (head) => {
-      source = await registry.backups.ensureSource({ uid, agent: home.agent, root, key, domain: domain.id });
-      await registry.journal.setHead(head);
-    },
-  );
+  await engine.decide([sourceRecord(made, 0)], [sealed], async (head) => {
+    source = await registry.backups.ensureSource(made);
+    await registry.journal.setHead(head);
+  });
   return source!;
 }
 

@@ -155,13 +155,17 @@ export async function findDomainSecret(
   throw failure;
 }
 
+function noneIfDamaged(error: unknown): undefined {
+  if (!(error instanceof TmError && error.code === 'TM1212')) throw error;
+}
+
 /** Domains that the store was made with: the first object of its first writer names them. Else all that have keys. */
 async function journalDomains(store: Store): Promise<Set<string>> {
   const domains = new Set<string>();
   for (const writer of await listWriters(store)) {
     if ((await store.stat(journalName(writer, 1))) === undefined) continue;
-    const first = await readJournalObject(store, writer, 1);
-    for (const record of first.records)
+    const first = await readJournalObject(store, writer, 1).catch(noneIfDamaged);
+    for (const record of first?.records ?? [])
       if (record.kind === 'store') for (const domain of record.domains) domains.add(domain);
   }
   if (domains.size > 0) return domains;

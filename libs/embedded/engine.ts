@@ -5,14 +5,14 @@ import type { JournalHead, Registry, StoreRow } from '../registry/port.ts';
 import { JournalWriter } from '../store/journal.ts';
 import type { JournalRecord } from '../store/journal-records.ts';
 import type { StoreLimits } from '../store/limited-store.ts';
-import { currentOwner } from '../store/owner.ts';
+import { newestGeneration } from '../store/owner.ts';
 import type { CollectableStore } from '../store/port.ts';
-import { readStoreIdentity } from '../store/store-identity.ts';
 import { DataKey } from './data-key.ts';
 import { loadDomain, openDomainSecret } from './domain-files.ts';
 import { Home } from './home.ts';
 import { initStore } from './init-store.ts';
-import { type OpenStore, openEngineStore } from './open-engine-store.ts';
+import type { OpenStore } from './open-engine-store.ts';
+import { openKnownStore } from './open-known-store.ts';
 import { openRegistry } from './open-registry.ts';
 import { recover } from './recover.ts';
 import { rollWriterForward } from './roll-forward.ts';
@@ -28,6 +28,8 @@ export interface EngineConfig {
   /** Makes store, registry and identity where there are none. */
   readonly create: boolean;
   readonly onStatus: (text: string) => void;
+  /** Given by who only reads: damage of the store that does not keep anybody from reading is told, not thrown. */
+  readonly onDamage?: (error: TmError) => void;
   /** Stands in for the store's adapter in tests. */
   readonly openStore?: OpenStore;
   readonly limits?: StoreLimits;
@@ -47,6 +49,7 @@ export class Engine {
   readonly storeRow: StoreRow;
   readonly domain: DomainKeys;
   readonly dataKey: DataKey;
+  readonly #damage: TmError[] = [];
   readonly #release: () => Promise<void>;
 
   private constructor(
@@ -67,10 +70,11 @@ export class Engine {
     const home = await Home.open(config.home);
     const { registry, release } = await openRegistry(config, home);
     try {
-      const { store, storeRow } = await openOrInitStore(config, home, registry);
+      const { store, storeRow, damage } = await openOrInitStore(config, home, registry);
       const domain = await loadDomain(home, store, config);
       const engine = new Engine({ config, home, registry, store, storeRow, domain }, release);
-      await recover(engine);
+      damage.forEach(engine.noteDamage);
+      await recover(engine, false);
       return engine;
     } catch (error) {
       await registry.close().catch(() => {});
@@ -86,13 +90,31 @@ export class Engine {
     return openDomainSecret(this.home, this.store, this.domain.id, this.config);
   }
 
-  /** This home's journal, taken in to its end: another process of the home may have died. Call it under `withWriter`. */
+  /** What was found damaged when the store was opened for reading. */
+  get damage(): readonly TmError[] {
+    return this.#damage;
+  }
+
+  readonly noteDamage = (error: TmError): void => {
+    this.#damage.push(error);
+    this.config.onDamage?.(error);
+  };
+
+  /**
+   * This home's journal, taken in to its end: another process of the home may have died. Call it under `withWriter`.
+   * Throws TM1207 where the store was claimed since it was opened: what is written past the claimer's void is ignored.
+   */
   async journal(): Promise<JournalWriter> {
+    if (this.#damage[0]) throw this.#damage[0]; // nothing is decided on what is known to be incomplete
     const { writer } = this.home;
+    const { ownerGeneration } = this.storeRow;
+    const newest = await newestGeneration(this.store);
+    if (newest !== ownerGeneration)
+      throw new TmError('TM1207', `${this.store.url} is at owner generation ${newest} now`);
     return new JournalWriter(this.store, {
       writer,
       head: await rollWriterForward(this, writer),
-      ownerGeneration: this.storeRow.ownerGeneration,
+      ownerGeneration,
       now: () => new Date(),
     });
   }
@@ -121,37 +143,16 @@ async function openOrInitStore(
   config: EngineConfig,
   home: Home,
   registry: Registry,
-): Promise<Pick<Engine, 'store' | 'storeRow'>> {
+): Promise<Pick<Engine, 'store' | 'storeRow' | 'damage'>> {
   const openKnown = async () => {
     const known = await registry.journal.store();
-    return known && { store: await openKnownStore(config, known), storeRow: known };
+    return known && { ...(await openKnownStore(config, known, registry)), storeRow: known };
   };
   return (
     (await openKnown()) ??
     registry.journal.withStoreLock(
       'exclusive',
-      async () => (await openKnown()) ?? initStore(config, home, registry),
+      async () => (await openKnown()) ?? { ...(await initStore(config, home, registry)), damage: [] },
     )
   );
-}
-
-/** Opens the store that the registry knows; a missing or different one is an error, never a new store. */
-async function openKnownStore(config: EngineConfig, known: StoreRow): Promise<CollectableStore> {
-  const store = await openEngineStore(config, false);
-  const identity = await readStoreIdentity(store);
-  if (!identity) throw new TmError('TM1202', store.url);
-  if (identity.storeId !== known.storeId)
-    throw new TmError(
-      'TM1203',
-      `${store.url} is store ${identity.storeId}, the registry knows ${known.storeId}`,
-    );
-  const owner = await currentOwner(store);
-  if (owner?.registryId !== known.registryId)
-    throw new TmError('TM1207', `${store.url} belongs to registry ${owner?.registryId ?? 'none'}`);
-  if (owner.generation !== known.ownerGeneration)
-    throw new TmError(
-      'TM1207',
-      `${store.url} is at owner generation ${owner.generation}, this copy of the registry at ${known.ownerGeneration}`,
-    );
-  return store;
 }

@@ -8,9 +8,17 @@ import { rollForward } from './roll-forward.ts';
  * Settles what a crash left: journal objects that the registry has not taken in are rolled forward; a backup that was
  * committing and has no journal object fails, a void taking its number. Where the store takes no void now (a full disk
  * must not keep anybody from restoring), it stays as it is: `settleSource` has to succeed before its source's next backup.
+ * Where damage keeps the journal from being taken in, an engine that only reads settles nothing.
+ * `locked`: the caller holds the store's lock.
  */
-export async function recover(engine: Engine): Promise<void> {
-  await rollForward(engine);
+export async function recover(engine: Engine, locked: boolean): Promise<void> {
+  const { journal } = engine.registry;
+  await rollForward(
+    engine,
+    (work) => (locked ? work() : journal.withStoreLock('shared', work)),
+    engine.config.onDamage && engine.noteDamage,
+  );
+  if (engine.damage.length > 0) return;
   try {
     await settleAbandoned(engine, undefined);
   } catch (error) {

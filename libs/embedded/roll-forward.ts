@@ -1,28 +1,44 @@
 import { commitRequestOf } from '../commit/commit-request.ts';
 import { commitAll } from '../commit/settle.ts';
 import { TmError } from '../model/errors.ts';
+import { isDamage } from '../rebuild/damage.ts';
 import { type Decision, decisionsOf } from '../rebuild/decisions.ts';
 import type { Commit, SourceSecret } from '../rebuild/history.ts';
-import { backupOf, isDamage } from '../rebuild/rebuild-registry.ts';
+import { backupOf } from '../rebuild/rebuild-registry.ts';
 import { SourceEntries } from '../rebuild/source-entries.ts';
 import { distrustBlocks, distrustPacks, knownPacks, takeInPacks } from '../rebuild/take-in-packs.ts';
 import type { JournalHead, SourceRow } from '../registry/port.ts';
 import { expiredEvents } from '../retain/expired-events.ts';
 import { type JournalObject, listWriters, readJournal } from '../store/journal.ts';
-import { listOwners } from '../store/owner.ts';
+import { isBehind } from '../store/journal-reader.ts';
+import { readClaims } from '../store/owner.ts';
 import type { Engine } from './engine.ts';
 import { readingKeys } from './reading-keys.ts';
 import { sealedOpener } from './sealed-parts.ts';
 
 /**
  * Takes in what any writer's journal holds beyond the registry's heads. Throws TM1212 where a chain is shorter than its
- * head, or is no longer the one that was taken in.
+ * head, or is no longer the one that was taken in; with `onDamage` it goes on with the next writer. Taking in reads
+ * packs: `keepingPacks` holds the store's lock for that, before the writer's as everybody does.
  */
-export async function rollForward(engine: Engine): Promise<void> {
+export async function rollForward(
+  engine: Engine,
+  keepingPacks: (work: () => Promise<void>) => Promise<void>,
+  onDamage: ((error: TmError) => void) | undefined,
+): Promise<void> {
   const { journal } = engine.registry;
-  const known = (await journal.heads()).map((head) => head.writer);
-  for (const writer of new Set([...known, ...(await listWriters(engine.store))]))
-    await journal.withWriter(writer, () => rollWriterForward(engine, writer));
+  const heads = new Map((await journal.heads()).map((head) => [head.writer, head]));
+  for (const writer of new Set([...heads.keys(), ...(await listWriters(engine.store))])) {
+    try {
+      if (!(await isBehind(engine.store, writer, heads.get(writer)))) continue;
+      await keepingPacks(() =>
+        journal.withWriter(writer, async () => void (await rollWriterForward(engine, writer))),
+      );
+    } catch (error) {
+      if (!onDamage || !isDamage(error)) throw error;
+      onDamage(error);
+    }
+  }
 }
 
 /** One writer's; call it under `withWriter`. */
@@ -31,8 +47,8 @@ export async function rollWriterForward(engine: Engine, writer: string): Promise
   let head = (await journal.heads()).find((one) => one.writer === writer);
   for await (const object of readJournal(engine.store, writer, head)) {
     head = { writer, number: object.number, chain: object.chain };
-    const decisions = decisionsOf(object, await listOwners(engine.store));
-    if (decisions.length > 0) await commitAll(engine.registry, object);
+    const decisions = decisionsOf(object, (await readClaims(engine.store)).owners);
+    if (decisions.length > 0) await commitAll(engine.registry, object, undefined);
     for (const decision of decisions) await apply(engine, object, decision);
     await journal.setHead(head);
   }
@@ -45,9 +61,8 @@ async function sourceByUid(engine: Engine, uid: string): Promise<SourceRow> {
   return source;
 }
 
-/** Takes one decision into the registry. Idempotent. */
+/** Takes one decision into the registry; the journal's head stays, since others of the object follow. Idempotent. */
 async function apply(engine: Engine, object: JournalObject, { record, sealed }: Decision): Promise<void> {
-  const head = { writer: object.writer, number: object.number, chain: object.chain };
   const { backups } = engine.registry;
   const open = async <T>(): Promise<T> => sealedOpener(await runSource(engine))<T>(sealed!);
   if (record.kind === 'source') {
@@ -77,12 +92,12 @@ async function apply(engine: Engine, object: JournalObject, { record, sealed }: 
     if (record.kind === 'expiry') {
       const going = all.filter(({ seq }) => record.sourceSeqs.includes(seq));
       const ids = going.map(({ id }) => id);
-      await backups.expire(ids, head, expiredEvents(going), object.time);
+      await backups.expire(ids, undefined, expiredEvents(going), object.time);
     } else {
       const id = idOf(record.sourceSeq);
-      if (id && record.kind === 'pin') await backups.setPinned(id, record.pinned, head);
+      if (id && record.kind === 'pin') await backups.setPinned(id, record.pinned, undefined);
       if (id && record.kind === 'tag')
-        await backups.setTags(id, (await open<{ tags: Record<string, string> }>()).tags, head);
+        await backups.setTags(id, (await open<{ tags: Record<string, string> }>()).tags, undefined);
     }
   }
 }
@@ -129,8 +144,9 @@ async function applyCommit(
     const backup = backupOf(source, { commit: record, tags: await tags(), pinned: false }, 'committing');
     await registry.backups.restoreSource({ ...source, epoch: record.epoch }, record.sourceSeq + 1);
     await registry.backups.restoreBackup(backup, []);
-    const head = { writer: object.writer, number: object.number, chain: object.chain };
-    await registry.backups.commit(commitRequestOf(backup, record, head, source.rootHint));
+    await registry.backups.commit(
+      commitRequestOf(backup, record, undefined, record.rootHint ?? source.rootHint),
+    );
   });
 }
 

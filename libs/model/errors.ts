@@ -157,7 +157,7 @@ export const ERRORS = {
   TM1212: spec(
     'the journal is broken',
     4,
-    'Run `tidemark verify`: it names what is missing or altered. Put it back from a copy of the store if there is one.',
+    'Restoring works. `tidemark verify` names what is missing or altered: put it back from a copy of the store. Without one, `tidemark registry rebuild` goes on after the gap and names what is lost.',
   ),
   TM1213: spec(
     'the registry does not know an object of the store',

@@ -1,9 +1,13 @@
 import type { Epoch } from '../model/backup.ts';
+import type { TmError } from '../model/errors.ts';
 import type { RunRef } from '../registry/port.ts';
 import type { JournalRecordOf } from '../store/journal.ts';
+import { isDamage } from './damage.ts';
 import { type Decision, inOrder } from './decisions.ts';
 
 export type Commit = JournalRecordOf<'commit'>;
+
+export const labelOf = ({ label, sourceSeq }: Commit): string => label ?? `#${sourceSeq}`;
 
 /** A commit record and what later records say of its backup. */
 export interface KnownCommit {
@@ -38,6 +42,10 @@ export interface StoreHistory {
   readonly foreignSources: number;
   readonly damagedPacks: ReadonlySet<string>;
   readonly damagedBlocks: ReadonlySet<string>;
+  /** Commits of sources whose record is lost, by the source's uid: nothing opens their entries' hashes. */
+  readonly sourceless: ReadonlyMap<string, readonly Commit[]>;
+  /** Objects with records whose secret fields can't be opened, and why. */
+  readonly unopened: ReadonlyMap<string, TmError>;
 }
 
 /** Plaintext of a sealed frame, parsed as JSON. */
@@ -49,6 +57,8 @@ interface Folding {
   readonly packs: Set<string>;
   readonly blocks: Set<string>;
   readonly runs: Map<string, RunRef>;
+  readonly sourceless: Map<string, Commit[]>;
+  readonly unopened: Map<string, TmError>;
 }
 
 /** Applies all decisions of a domain in order. What names a source of another domain is passed over. */
@@ -63,14 +73,18 @@ export async function foldHistory(
     packs: new Set(),
     blocks: new Set(),
     runs: new Map(),
+    sourceless: new Map(),
+    unopened: new Map(),
   };
   const ordered = inOrder(decisions);
-  for (const { record, sealed } of ordered) {
+  for (const decision of ordered) {
+    const { record } = decision;
     if (record.kind !== 'source' || folding.sources.has(record.uid)) continue;
     if (record.domain !== domain) folding.foreign.add(record.uid);
     else {
-      const secret = await open<SourceSecret>(sealed!);
-      folding.sources.set(record.uid, { uid: record.uid, secret, commits: new Map(), baselines: [] });
+      const secret = await opened<SourceSecret>(folding, decision, open);
+      if (secret)
+        folding.sources.set(record.uid, { uid: record.uid, secret, commits: new Map(), baselines: [] });
     }
   }
   for (const decision of ordered) await fold(folding, decision, domain, open);
@@ -79,15 +93,29 @@ export async function foldHistory(
     foreignSources: folding.foreign.size,
     damagedPacks: folding.packs,
     damagedBlocks: folding.blocks,
+    sourceless: folding.sourceless,
+    unopened: folding.unopened,
   };
 }
 
-async function fold(
-  folding: Folding,
-  { record, sealed }: Decision,
-  domain: string,
+/** The record's secret fields; undefined, and noted, where damage keeps them shut. */
+async function opened<T>(
+  { unopened }: Folding,
+  { object, sealed }: Decision,
   open: OpenSealed,
-): Promise<void> {
+): Promise<T | undefined> {
+  try {
+    return await open<T>(sealed!);
+  } catch (error) {
+    if (!isDamage(error)) throw error;
+    unopened.set(object.name, error);
+    return undefined;
+  }
+}
+
+async function fold(folding: Folding, decision: Decision, domain: string, open: OpenSealed): Promise<void> {
+  const { record, sealed } = decision;
+  const tagsOf = () => opened<{ tags: Record<string, string> }>(folding, decision, open);
   if (record.kind === 'damage') {
     if (record.domain !== domain) return;
     for (const pack of record.packs) folding.packs.add(pack);
@@ -95,10 +123,14 @@ async function fold(
     return;
   }
   const source = 'source' in record && record.source ? folding.sources.get(record.source) : undefined;
-  if (!source) return;
+  if (!source) {
+    if (record.kind === 'commit' && !folding.foreign.has(record.source))
+      folding.sourceless.set(record.source, [...(folding.sourceless.get(record.source) ?? []), record]);
+    return;
+  }
   if (record.kind === 'commit') {
-    const tags = sealed ? (await open<{ tags: Record<string, string> }>(sealed)).tags : {};
-    addCommit(source, record, tags, folding.runs);
+    const tags = sealed && (await tagsOf())?.tags;
+    addCommit(source, record, tags ?? {}, folding.runs);
   } else if (record.kind === 'promotion') source.baselines.push(record.sourceSeq);
   else if (record.kind === 'expiry') {
     for (const seq of record.sourceSeqs) {
@@ -109,7 +141,7 @@ async function fold(
     const known = source.commits.get(record.sourceSeq);
     if (!known) return;
     if (record.kind === 'pin') known.pinned = record.pinned;
-    else known.tags = (await open<{ tags: Record<string, string> }>(sealed!)).tags;
+    else known.tags = (await tagsOf())?.tags ?? known.tags;
   }
 }
 

@@ -1,9 +1,9 @@
 import type { BackupInfo, BackupState } from '../model/backup.ts';
 import { blockIdsOf, decodeState } from '../model/entry.ts';
-import { TmError } from '../model/errors.ts';
 import type { Registry, SourceRow } from '../registry/port.ts';
-import type { OnFinding } from './finding.ts';
-import type { Commit, KnownCommit, SourceHistory, StoreHistory } from './history.ts';
+import { isDamage } from './damage.ts';
+import type { OnFinding, RebuildFinding } from './finding.ts';
+import { type Commit, type KnownCommit, labelOf, type SourceHistory, type StoreHistory } from './history.ts';
 import { openPart, type RunSource } from './run-cursor.ts';
 import { NOTHING_PROVED, type Proved, SourceEntries, statesOf } from './source-entries.ts';
 import { distrustBlocks, distrustPacks, takeInPacks } from './take-in-packs.ts';
@@ -14,6 +14,10 @@ export interface RebuildDeps {
   readonly runs: RunSource;
   /** Owner generation in which the sources' epochs go on. */
   readonly generation: number;
+  /** Found in the journal already. */
+  readonly losses: readonly RebuildFinding[];
+  /** Seqs that each source leaves out, since lost commits may have had them. */
+  readonly lostSeqs: number;
   readonly onFinding: OnFinding;
   readonly onProgress: (progress: Pick<RebuildResult, 'backups' | 'packs'>) => void;
 }
@@ -37,6 +41,7 @@ export async function rebuildRegistry(deps: RebuildDeps, history: StoreHistory):
     },
     onProgress: ({ backups }) => deps.onProgress({ backups: result.backups + backups, packs: result.packs }),
   };
+  deps.losses.forEach(counting.onFinding);
   result.packs = await rebuildBlocks(counting, history);
   for (const source of history.sources) {
     result.backups += await rebuildSource(counting, source);
@@ -63,10 +68,10 @@ async function rebuildBlocks(
 
 /** Gives how many backups of the source can be restored. */
 async function rebuildSource(deps: RebuildDeps, history: SourceHistory): Promise<number> {
-  const { registry, runs, generation } = deps;
+  const { registry, runs, generation, lostSeqs } = deps;
   const { uid, secret, commits } = history;
   if (commits.size === 0) return 0; // the next backup of its folder makes a source anew
-  const nextSeq = [...commits.keys()].reduce((a, b) => Math.max(a, b), 0) + 1;
+  const nextSeq = [...commits.keys()].reduce((a, b) => Math.max(a, b), 0) + 1 + lostSeqs;
   const row: SourceRow = {
     id: 0,
     uid,
@@ -87,7 +92,8 @@ async function rebuildSource(deps: RebuildDeps, history: SourceHistory): Promise
     if (!onPath.has(known)) await restore(registry, source, known, 'fenced', 'TM1502');
   const head = path.findLast(({ commit }) => proved.has(commit.sourceSeq))?.commit.sourceSeq ?? 0;
   const baseline = history.baselines.findLast((seq) => proved.has(seq)) ?? 0;
-  await registry.backups.restoreSource({ ...row, head, baseline }, nextSeq);
+  const { rootHint } = commits.get(head)?.commit ?? {};
+  await registry.backups.restoreSource({ ...row, head, baseline, rootHint }, nextSeq);
   return path.filter(({ commit, expired }) => !expired && proved.has(commit.sourceSeq)).length;
 }
 
@@ -131,11 +137,6 @@ async function rebuildPath(
   return proved;
 }
 
-/** What is wrong with the store, not with reaching it or the registry. */
-export const isDamage = (error: unknown): error is TmError =>
-  error instanceof TmError &&
-  ['TM1205', 'TM1206', 'TM1212', 'TM1404', 'TM1503', 'TM1601', 'TM1605'].includes(error.code);
-
 /**
  * Marks what can't be read of a commit's runs as damaged: a later run of the same content has the same block id, and
  * would otherwise be looked for here.
@@ -153,8 +154,6 @@ async function distrustRuns(registry: Registry, runs: RunSource, commit: Commit)
     }
   }
 }
-
-const labelOf = ({ label, sourceSeq }: Commit): string => label ?? `#${sourceSeq}`;
 
 /** Its runs can be read, and every block that its entries name is there. */
 async function isComplete({ registry, runs }: RebuildDeps, commit: Commit): Promise<boolean> {

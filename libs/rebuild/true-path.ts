@@ -14,7 +14,7 @@ export async function truePath(
   isComplete: (tip: KnownCommit) => Promise<boolean>,
 ): Promise<KnownCommit[]> {
   const all = [...commits.values()];
-  const bases = new Set(all.map(({ commit }) => commit.baseSeq));
+  const bases = new Set(all.map((known) => baseOf(commits, known)?.commit.sourceSeq));
   const tips = all.filter(({ commit }) => !bases.has(commit.sourceSeq)).toSorted((a, b) => byAge(b, a));
   let tip = tips[0];
   if (tips.length > 1) {
@@ -25,11 +25,18 @@ export async function truePath(
     }
   }
   const path: KnownCommit[] = [];
-  for (
-    let at = tip;
-    at;
-    at = at.commit.baseSeq < at.commit.sourceSeq ? commits.get(at.commit.baseSeq) : undefined
-  )
-    path.push(at);
+  for (let at = tip; at; at = baseOf(commits, at)) path.push(at);
   return path.reverse();
+}
+
+/** Its base; where the journal has lost that one, the newest commit before it. */
+function baseOf(
+  commits: ReadonlyMap<number, KnownCommit>,
+  { commit: { baseSeq, sourceSeq } }: KnownCommit,
+): KnownCommit | undefined {
+  if (baseSeq === 0 || baseSeq >= sourceSeq) return undefined;
+  const exact = commits.get(baseSeq);
+  if (exact) return exact;
+  const before = [...commits.values()].filter(({ commit }) => commit.sourceSeq < baseSeq);
+  return before.toSorted(byAge).at(-1);
 }

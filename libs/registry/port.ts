@@ -133,7 +133,8 @@ export interface CommitRequest {
   readonly readFrom: Date;
   readonly readTo: Date;
   readonly runs: readonly RunRef[];
-  readonly journal: JournalHead;
+  /** Moves with it; undefined: the caller moves it, once all of the object is taken in. So in the other decisions below. */
+  readonly journal: JournalHead | undefined;
   readonly committedAt: Date;
   readonly rootHint: string | undefined;
   /** Bodies of the events (contracts: CommitMessage without id and number, which the outbox gives). */
@@ -218,8 +219,12 @@ export interface BackupsTable {
   problems(sourceId: number, seq: number): Promise<ProblemRow[]>;
   /** Takes the source's slot for its duration, like open: TM1501 when held. */
   withSlot<T>(sourceId: number, work: () => Promise<T>): Promise<T>;
-  setTags(backupId: string, tags: Readonly<Record<string, string>>, journal: JournalHead): Promise<void>;
-  setPinned(backupId: string, pinned: boolean, journal: JournalHead): Promise<void>;
+  setTags(
+    backupId: string,
+    tags: Readonly<Record<string, string>>,
+    journal: JournalHead | undefined,
+  ): Promise<void>;
+  setPinned(backupId: string, pinned: boolean, journal: JournalHead | undefined): Promise<void>;
   /** Ended neither way yet, whoever holds them. */
   active(): Promise<BackupInfo[]>;
   /**
@@ -232,7 +237,7 @@ export interface BackupsTable {
    */
   expire(
     backupIds: readonly string[],
-    journal: JournalHead,
+    journal: JournalHead | undefined,
     events: CommitRequest['events'],
     now: Date,
   ): Promise<void>;

@@ -52,10 +52,7 @@ export async function* readJournal(
   writer: string,
   from: ChainHead | undefined,
 ): AsyncGenerator<JournalObject> {
-  if (from !== undefined) {
-    const problem = await headProblem(store, writer, from);
-    if (problem !== undefined) throw new TmError('TM1212', `${journalName(writer, from.number)} ${problem}`);
-  }
+  if (from) await checkHead(store, writer, from);
   let { number, chain } = from ?? { number: 0, chain: NO_CHAIN };
   for await (const found of listJournal(store, writer, number)) {
     number++;
@@ -64,6 +61,18 @@ export async function* readJournal(
     chain = object.chain;
     yield object;
   }
+}
+
+/** Whether a writer's chain goes on after `head`. Throws TM1212 where the chain does not hold it any more. */
+export async function isBehind(store: Store, writer: string, head: ChainHead | undefined): Promise<boolean> {
+  if (head) await checkHead(store, writer, head);
+  for await (const _ of listJournal(store, writer, head?.number ?? 0)) return true;
+  return false;
+}
+
+async function checkHead(store: Store, writer: string, head: ChainHead): Promise<void> {
+  const problem = await headProblem(store, writer, head);
+  if (problem !== undefined) throw new TmError('TM1212', `${journalName(writer, head.number)} ${problem}`);
 }
 
 /** Numbers of the writer's objects after `number`, ascending; objects with other names are passed over. */

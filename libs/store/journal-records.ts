@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import type { BackupCounts } from '../model/backup.ts';
 import type { RunPart, RunRef } from '../registry/port.ts';
+import { JournalGap } from './journal-gap.ts';
 import { hex, moment, openObject, whole } from './open-object.ts';
 
 /** Index of a section of the same journal object that holds the record's secret fields, encrypted. */
@@ -47,10 +48,12 @@ const owner = openObject({
   registryId: z.uuid(),
   generation: whole.positive(),
   takenIn: z.record(z.string(), whole),
+  gaps: z.array(JournalGap).readonly().optional(),
+  lostClaims: z.array(whole).readonly().optional(),
 });
 /** Sealed: the agent's name. */
 const agent = openObject({ kind: z.literal('agent'), uid: z.string().min(1), domain: z.string(), sealed });
-/** Sealed: root path, agent's name, key of entry hashes. */
+/** Sealed: root path, agent's name, key of entry hashes. Every full's commit repeats it, in case that the first is lost. */
 const sourceRecord = openObject({ kind: z.literal('source'), uid: source, domain: z.string(), sealed });
 /** A backup is complete. Sealed: tags and whatever else belongs to it and is secret. */
 const commit = openObject({
@@ -76,6 +79,8 @@ const commit = openObject({
   runs: z.array(runRef).readonly(),
   /** The commit before this one of the same source; 0: none. */
   predecessor: openObject({ sourceSeq: whole }),
+  /** What the root looked like: numbers of the agent's, opaque here. */
+  rootHint: z.string().optional(),
   sealed: sealed.optional(),
 });
 const expiry = openObject({

@@ -154,6 +154,27 @@ describe('journal', () => {
     expect(bytes.subarray(-32)).toEqual(head.chain);
   });
 
+  it('has golden bytes of the fields that came later, which an object may lack', async () => {
+    const commit = Object.assign({}, COMMIT, { rootHint: '{"ino":"7","fsType":61267,"names":3}' });
+    const owner: JournalRecord = {
+      kind: 'owner',
+      registryId: '5f0c3c0e-6a44-4b8e-9a53-3b1b0a0d7c11',
+      generation: 3,
+      takenIn: { w1: 4 },
+      gaps: [{ writer: 'w1', after: 1, before: 3 }],
+      lostClaims: [2],
+    };
+    await writerOf(store).append([owner, commit], SECTIONS);
+    const clear = (await store.read('journal/w1/00000000/0000000000000001')).toString('latin1');
+    expect(clear).toContain(
+      '{"gaps":[{"after":1,"before":3,"writer":"w1"}],"generation":3,"kind":"owner","lostClaims":[2],"registryId":"5f0c3c0e-6a44-4b8e-9a53-3b1b0a0d7c11","takenIn":{"w1":4}}',
+    );
+    expect(clear).toContain(
+      '"readTo":"2026-11-24T02:00:01.000Z","rootHint":"{\\"ino\\":\\"7\\",\\"fsType\\":61267,\\"names\\":3}","runs":',
+    );
+    expect((await read(store))[0]?.records).toEqual([owner, commit]);
+  });
+
   it('gives back every kind of record, the sections, and fields that only a later version knows', async () => {
     const writer = writerOf(store);
     const later: JournalRecord = Object.assign(pin(1), { colour: 'blue', nested: { a: [1, null] } });
@@ -328,13 +349,23 @@ describe('a damaged journal', () => {
       const bytes = await store.read(name(number));
       await replace(store, name(number), undefined);
       await expect(read(store)).rejects.toThrow(`${name(number)} is missing`);
-      expect(await verifyChain(store, 'w1')).toEqual([{ object: name(number), problem: 'is missing' }]);
+      expect(await verifyChain(store, 'w1')).toEqual([
+        {
+          object: name(number),
+          problem: 'is missing',
+          gap: { writer: 'w1', after: number - 1, before: number + 1 },
+        },
+      ]);
       await store.create(name(number), [bytes]);
     }
     await replace(store, name(2), undefined);
     await replace(store, name(3), undefined);
     expect(await verifyChain(store, 'w1')).toEqual([
-      { object: name(2), problem: 'is missing, and 1 after it' },
+      {
+        object: name(2),
+        problem: 'is missing, and 1 after it',
+        gap: { writer: 'w1', after: 1, before: 4 },
+      },
     ]);
   });
 
@@ -354,8 +385,16 @@ describe('a damaged journal', () => {
     await replace(store, name(3), await other.read(name(3)));
     await expect(read(store)).rejects.toThrow(`${name(3)} does not follow`);
     expect(await verifyChain(store, 'w1')).toEqual([
-      { object: name(3), problem: 'does not follow the object before it' },
-      { object: name(4), problem: 'does not follow the object before it' },
+      {
+        object: name(3),
+        problem: 'does not follow the object before it',
+        gap: { writer: 'w1', after: 2, before: 3 },
+      },
+      {
+        object: name(4),
+        problem: 'does not follow the object before it',
+        gap: { writer: 'w1', after: 3, before: 4 },
+      },
     ]);
     await expect(read(other, heads[1])).rejects.toThrow('is not the object that the registry has taken in');
   });

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { TmError } from '../model/errors.ts';
+import { JournalGap } from './journal-gap.ts';
 import { moment, openObject, whole } from './open-object.ts';
 import type { Store } from './port.ts';
 import { checkStored, encodeStoredJson, parseStoredJson } from './stored-json.ts';
@@ -12,13 +13,17 @@ const Owner = openObject({
   generation: whole.positive(),
   /** Number of the last journal object that the registry had taken in of each writer when it claimed the store. */
   takenIn: z.record(z.string(), whole),
+  /** Where chains were broken when it claimed the store, earlier claims' gaps included: known, and gone on after. */
+  gaps: z.array(JournalGap).readonly().optional(),
+  /** Generations whose claims were missing or damaged then. */
+  lostClaims: z.array(whole).readonly().optional(),
   time: moment,
 });
 
 /** A registry that claimed the store. The highest generation owns it. */
 export type Owner = z.infer<typeof Owner>;
 
-const ownerName = (generation: number): string => PREFIX + generation.toString(16).padStart(16, '0');
+export const ownerName = (generation: number): string => PREFIX + generation.toString(16).padStart(16, '0');
 
 /** Every claim, oldest first. Throws TM1206 for a damaged one. */
 export async function listOwners(store: Store): Promise<Owner[]> {
@@ -29,11 +34,52 @@ export async function listOwners(store: Store): Promise<Owner[]> {
   return owners;
 }
 
+/** The generation of the newest claim, whatever it says; 0: none. */
+export async function newestGeneration(store: Store): Promise<number> {
+  let newest = 0;
+  for await (const { name } of store.list(PREFIX)) {
+    const [, generation] = OWNER_NAME.exec(name) ?? [];
+    if (generation !== undefined) newest = Number.parseInt(generation, 16);
+  }
+  return newest;
+}
+
 /** The claim that counts; undefined before the first one. A damaged one is TM1206, never passed over. */
 export async function currentOwner(store: Store): Promise<Owner | undefined> {
   let newest: string | undefined;
   for await (const { name } of store.list(PREFIX)) if (OWNER_NAME.test(name)) newest = name;
   return newest === undefined ? undefined : readOwner(store, newest);
+}
+
+/** Every claim that a store should have. */
+export interface Claims {
+  /** Those that can be read, oldest first. */
+  readonly owners: readonly Owner[];
+  /** What is wrong with the others, by generation. */
+  readonly lost: ReadonlyMap<number, TmError>;
+  /** The highest generation that has an object, whole or not; 0: none. */
+  readonly newest: number;
+}
+
+/** As `listOwners`, over claims that are damaged (TM1206) or missing (TM1205). */
+export async function readClaims(store: Store): Promise<Claims> {
+  const owners: Owner[] = [];
+  const lost = new Map<number, TmError>();
+  let newest = 0;
+  for await (const { name } of store.list(PREFIX)) {
+    const generation = Number.parseInt(OWNER_NAME.exec(name)?.[1] ?? '', 16);
+    if (!Number.isSafeInteger(generation) || generation <= newest) continue;
+    for (let missing = newest + 1; missing < generation; missing++)
+      lost.set(missing, new TmError('TM1205', ownerName(missing)));
+    newest = generation;
+    try {
+      owners.push(await readOwner(store, name));
+    } catch (error) {
+      if (!(error instanceof TmError && ['TM1205', 'TM1206'].includes(error.code))) throw error;
+      lost.set(generation, error);
+    }
+  }
+  return { owners, lost, newest };
 }
 
 async function readOwner(store: Store, name: string): Promise<Owner> {
@@ -47,13 +93,15 @@ async function readOwner(store: Store, name: string): Promise<Owner> {
 export interface OwnerClaim {
   readonly registryId: string;
   readonly takenIn: Readonly<Record<string, number>>;
+  readonly gaps?: readonly JournalGap[] | undefined;
+  readonly lostClaims?: readonly number[] | undefined;
   readonly now: Date;
 }
 
-/** Takes the next generation. Throws TM1207 where another registry took it first. */
-export async function claimOwner(store: Store, { registryId, takenIn, now }: OwnerClaim): Promise<Owner> {
-  const generation = ((await currentOwner(store))?.generation ?? 0) + 1;
-  const owner: Owner = { registryId, generation, takenIn: { ...takenIn }, time: now.toISOString() };
+/** Takes the generation after the newest claim, damaged or not. Throws TM1207 where another registry took it first. */
+export async function claimOwner(store: Store, { takenIn, now, ...claim }: OwnerClaim): Promise<Owner> {
+  const generation = (await newestGeneration(store)) + 1;
+  const owner: Owner = { ...claim, generation, takenIn: { ...takenIn }, time: now.toISOString() };
   try {
     await store.create(ownerName(generation), [encodeStoredJson(owner)]);
   } catch (error) {

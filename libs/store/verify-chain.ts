@@ -1,4 +1,5 @@
 import { TmError } from '../model/errors.ts';
+import type { JournalGap } from './journal-gap.ts';
 import { journalName, parseJournalName, writerPrefix } from './journal-name.ts';
 import { type ChainHead, NO_CHAIN } from './journal-object.ts';
 import { headProblem, readJournalObject } from './journal-reader.ts';
@@ -8,6 +9,8 @@ export interface ChainFinding {
   /** Name of the object; of a gap's first one. */
   readonly object: string;
   readonly problem: string;
+  /** Where the chain is broken by it; an owner may know of that (owner.ts). */
+  readonly gap?: JournalGap;
 }
 
 /**
@@ -25,12 +28,15 @@ export async function verifyChain(store: Store, writer: string, head?: ChainHead
       continue;
     }
     if (found > number + 1) {
-      findings.push(gap(writer, number + 1, found - 1));
+      findings.push(missing(writer, number + 1, found - 1));
       previous = undefined;
     }
     number = found;
     const link: { chain?: Buffer; problem?: string } = await readLink(store, writer, number, previous);
-    if (link.problem !== undefined) findings.push({ object: name, problem: link.problem });
+    if (link.problem !== undefined) {
+      const before = link.chain ? number : number + 1;
+      findings.push({ object: name, problem: link.problem, gap: { writer, after: number - 1, before } });
+    }
     previous = link.chain;
   }
   if (head !== undefined) {
@@ -40,11 +46,12 @@ export async function verifyChain(store: Store, writer: string, head?: ChainHead
   return findings;
 }
 
-function gap(writer: string, first: number, last: number): ChainFinding {
+function missing(writer: string, first: number, last: number): ChainFinding {
   const more = last - first;
   return {
     object: journalName(writer, first),
     problem: more === 0 ? 'is missing' : `is missing, and ${more} after it`,
+    gap: { writer, after: first - 1, before: last + 1 },
   };
 }
 

@@ -36,6 +36,8 @@ export interface VerifyDeps {
   /** Name of a data key's object, and of the folder of the domain's own. */
   readonly dataKeyName: (id: Buffer) => string;
   readonly domainKeys: string;
+  /** What was found damaged before, when the store was opened. */
+  readonly known: readonly TmError[];
   /** Records durably what was found damaged, so that the next backup that has those blocks puts them anew. */
   readonly onDamage: (damage: Damage) => Promise<void>;
 }
@@ -118,7 +120,7 @@ export class Verification {
   async run(): Promise<VerifyResult> {
     const { registry, store, keys } = this.#deps;
     try {
-      await verifyJournal(registry, store, this.#found);
+      await this.#journal();
       await this.#domainKeys();
       const { whole, broken } = await listPacks(this.#request.domain, registry, store, this.#found);
       this.#result.packs = whole.length + broken.length;
@@ -140,6 +142,18 @@ export class Verification {
     else this.#result.findings++;
     this.#request.onFinding(found);
   };
+
+  /** What was known before is told unless the journal's check says it again. */
+  async #journal(): Promise<void> {
+    const { registry, store, known } = this.#deps;
+    const told: string[] = [];
+    await verifyJournal(registry, store, (found) => {
+      told.push(found.message);
+      this.#found(found);
+    });
+    for (const { code, message } of known)
+      if (!told.some((one) => message.includes(one))) this.#found({ code, message });
+  }
 
   async #packs(packs: readonly KnownPack[]): Promise<void> {
     const { readData, random, onProgress } = this.#request;

@@ -78,17 +78,31 @@ test('a journal object that is missing or altered in the middle is named by veri
   expect(rig.done('home', 'verify').last).toMatchObject({ findings: 0 });
 });
 
-test('a journal that is shorter than what the registry has taken in is refused by everything', () => {
+test('a journal that is shorter than what the registry has taken in is refused by what decides, and named by what reads', () => {
   const last = journal().at(-1)!;
   const bytes = readFileSync(last);
   const cut = Buffer.concat([bytes.subarray(0, -1), Buffer.from([bytes.at(-1)! ^ 1])]);
   for (const damage of [() => rmSync(last), () => writeFileSync(last, cut)]) {
     damage();
-    for (const args of [['backup', source], ['backups'], ['verify'], ['registry', 'rebuild']]) {
+    for (const args of [
+      ['backup', source],
+      ['pin', 'latest'],
+      ['expire', '--keep-last', '1'],
+      ['prune'],
+      ['init'],
+      ['registry', 'rebuild'],
+    ]) {
       const { status, last: said } = rig.tidemark('home', args);
       expect({ status, code: said.code }, args.join(' ')).toEqual({ status: 4, code: 'TM1212' });
       expect(said.message).toContain(last.slice(rig.path('store').length + 1));
     }
+    const object = last.slice(rig.path('store').length + 1);
+    const warning = { type: 'warning', code: 'TM1212', message: expect.stringContaining(object) };
+    expect(rig.done('home', 'backups').lines[0]).toMatchObject(warning);
+    const { status, lines } = rig.tidemark('home', ['verify']);
+    expect(status).toBe(4);
+    expect(lines[0]).toMatchObject(warning);
+    expect(lines).toContainEqual(expect.objectContaining({ type: 'finding', code: 'TM1212', object }));
     rmSync(last, { force: true });
     writeFileSync(last, bytes);
   }

@@ -1,9 +1,9 @@
 import { committed } from '../../../libs/embedded/find-backup.ts';
-import { type Context, withEngine } from '../context.ts';
+import { type Context, withReader } from '../context.ts';
 import { formatBytes, rootToDisplay, rootToJson } from '../output.ts';
 
 export async function backups(context: Context, [dir]: string[]): Promise<number> {
-  return withEngine(context, false, async (engine) => {
+  return withReader(context, async (engine) => {
     const all = await committed(engine, dir ?? context.settings.source);
     const labels = new Map(all.map(({ backup }) => [`${backup.sourceId}:${backup.seq}`, backup.label]));
     for (const { backup, source } of all) {

@@ -4,7 +4,7 @@ import { decodeState } from '../../../libs/model/entry.ts';
 import { TmError } from '../../../libs/model/errors.ts';
 import { joinPath, pathToDisplay, pathToJson } from '../../../libs/model/tree-path.ts';
 import type { EntryVersion } from '../../../libs/registry/port.ts';
-import { type Context, withEngine } from '../context.ts';
+import { type Context, withReader } from '../context.ts';
 
 function opOf(
   before: EntryVersion | undefined,
@@ -23,7 +23,7 @@ function sides(a: FoundBackup, b: FoundBackup | undefined): [number, number] {
 }
 
 export async function diff(context: Context, [labelA, labelB]: string[]): Promise<number> {
-  return withEngine(context, false, async (engine) => {
+  return withReader(context, async (engine) => {
     const a = await findBackup(engine, labelA!, context.settings.source);
     const b = labelB === undefined ? undefined : await findBackup(engine, labelB, context.settings.source);
     const [from, to] = sides(a, b);

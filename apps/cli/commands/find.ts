@@ -1,13 +1,13 @@
 import { committed, type FoundBackup } from '../../../libs/embedded/find-backup.ts';
 import { bytesToDisplay, joinPath, pathToDisplay, pathToJson } from '../../../libs/model/tree-path.ts';
-import { type Context, withEngine } from '../context.ts';
+import { type Context, withReader } from '../context.ts';
 import { findPattern } from '../find-pattern.ts';
 import { rootToJson } from '../output.ts';
 
 /** Finds paths in all backups; each once, with the newest backup of its source that holds it. */
 export async function find(context: Context, [pattern]: string[]): Promise<number> {
   const { nameLike, matches } = findPattern(pattern!);
-  return withEngine(context, false, async (engine) => {
+  return withReader(context, async (engine) => {
     const all = await committed(engine, context.settings.source);
     for (const backups of Map.groupBy(all, ({ source }) => source.id).values()) {
       const bySeq = new Map(backups.map((one) => [one.backup.seq, one]));

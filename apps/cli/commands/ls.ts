@@ -2,7 +2,7 @@ import { findBackup } from '../../../libs/embedded/find-backup.ts';
 import { decodeState, EntryType } from '../../../libs/model/entry.ts';
 import { TmError } from '../../../libs/model/errors.ts';
 import { fromSlashes, joinPath, pathToDisplay, pathToJson } from '../../../libs/model/tree-path.ts';
-import { type Context, withEngine } from '../context.ts';
+import { type Context, withReader } from '../context.ts';
 
 const NAMES = Object.fromEntries(Object.entries(EntryType).map(([name, value]) => [value, name]));
 const LETTERS: Readonly<Record<EntryType, string>> = { 1: '-', 2: 'd', 3: 'l', 4: 'p', 5: 'c', 6: 'b' };
@@ -12,7 +12,7 @@ export async function ls(
   [label, path = '']: string[],
   options: { recursive?: boolean },
 ): Promise<number> {
-  return withEngine(context, false, async (engine) => {
+  return withReader(context, async (engine) => {
     const { backup, source } = await findBackup(engine, label!, context.settings.source);
     const within = fromSlashes(path);
     let found = false;

@@ -25,7 +25,7 @@ export async function prune(
             () => `unknown to the registry, left alone: ${name} (${formatBytes(size)})`,
           ),
       },
-      { registry, store, recover: () => recover(engine) },
+      { registry, store, recover: () => recover(engine, true) },
     );
     await publishOutbox(engine);
     const seconds = Number(((performance.now() - started) / 1000).toFixed(3));

@@ -6,7 +6,7 @@ import type { Context } from '../context.ts';
 export async function registry(
   { settings, output }: Context,
   [action]: string[],
-  options: { takeOver?: boolean },
+  options: { takeOver?: boolean; acceptLoss?: boolean },
 ): Promise<number> {
   if (action !== 'rebuild')
     throw new TmError('TM1001', `registry ${action}: only \`registry rebuild\` is known`);
@@ -14,6 +14,7 @@ export async function registry(
     { ...settings, create: false, onStatus: (text) => output.status(text) },
     {
       takeOver: options.takeOver === true,
+      acceptLoss: options.acceptLoss === true,
       onFinding: (finding) =>
         output.line({ type: 'finding', ...finding }, () => `${finding.code} ${finding.message}`),
       onProgress: ({ backups, packs }) =>

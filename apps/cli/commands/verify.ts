@@ -49,7 +49,10 @@ export async function verify(
       frameKeys: { domainId: domain.id, dedupKey: domain.dedupKey },
       dataKeyName,
       domainKeys: `keys/${domain.id}/`,
-      onDamage: (damage: Parameters<typeof recordDamage>[1]) => recordDamage(engine, damage),
+      known: engine.damage,
+      onDamage: async (damage: Parameters<typeof recordDamage>[1]) => {
+        if (engine.damage.length === 0) await recordDamage(engine, damage);
+      },
     };
     const result = await new Verification(request, deps).run();
     const seconds = Number(((performance.now() - started) / 1000).toFixed(3));
@@ -64,7 +67,7 @@ function summary(
 ): string {
   const read = packsRead > 0 ? `, ${packsRead} of them read (${formatBytes(bytes)}, ${blocks} blocks)` : '';
   const verdict = findings === 0 ? 'all is well' : `${findings} findings`;
-  const more = notices > 0 ? `, ${notices} objects that the registry does not know` : '';
+  const more = notices > 0 ? `, ${notices} notices` : '';
   return `${packs} packs${read}: ${verdict}${more}, ${seconds} s`;
 }
 

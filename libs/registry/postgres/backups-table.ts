@@ -201,7 +201,7 @@ export class PostgresBackups implements BackupsTable {
       );
       await client.query('delete from pieces where backup = $1', [request.backupId]);
       await addEvents(client, row.source, request.events, request.committedAt);
-      await setHead(client, request.journal);
+      if (request.journal) await setHead(client, request.journal);
       return row.source as number;
     });
     await this.#slots.free(source);
@@ -310,24 +310,24 @@ export class PostgresBackups implements BackupsTable {
   async setTags(
     backupId: string,
     tags: Readonly<Record<string, string>>,
-    journal: JournalHead,
+    journal: JournalHead | undefined,
   ): Promise<void> {
     await this.#db.transaction(async (client) => {
       await client.query('update backups set tags = $2 where id = $1', [backupId, tags]);
-      await setHead(client, journal);
+      if (journal) await setHead(client, journal);
     });
   }
 
-  async setPinned(backupId: string, pinned: boolean, journal: JournalHead): Promise<void> {
+  async setPinned(backupId: string, pinned: boolean, journal: JournalHead | undefined): Promise<void> {
     await this.#db.transaction(async (client) => {
       await client.query('update backups set pinned = $2 where id = $1', [backupId, pinned]);
-      await setHead(client, journal);
+      if (journal) await setHead(client, journal);
     });
   }
 
   expire(
     backupIds: readonly string[],
-    journal: JournalHead,
+    journal: JournalHead | undefined,
     events: CommitRequest['events'],
     now: Date,
   ): Promise<void> {
@@ -335,12 +335,12 @@ export class PostgresBackups implements BackupsTable {
   }
 
   async restoreSource(source: SourceRow, nextSeq: number): Promise<SourceRow> {
-    const { uid, agent, root, key, domain, epoch, head, baseline } = source;
+    const { uid, agent, root, key, domain, epoch, head, baseline, rootHint } = source;
     const { rows } = await this.#db.query(
-      `insert into sources (uid, agent, root, key, domain, generation, counter, next_seq, head, baseline, next_event)
-       values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+      `insert into sources (uid, agent, root, key, domain, generation, counter, next_seq, head, baseline, next_event, root_hint)
+       values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
        on conflict (uid) do update set generation = $6, counter = $7, next_seq = greatest(sources.next_seq, $8),
-         head = $9, baseline = $10, next_event = greatest(sources.next_event, $11) returning *`,
+         head = $9, baseline = $10, next_event = greatest(sources.next_event, $11), root_hint = $12 returning *`,
       [
         uid,
         agent,
@@ -353,6 +353,7 @@ export class PostgresBackups implements BackupsTable {
         head,
         baseline,
         (epoch.generation - 1) * EVENTS_A_GENERATION + 1,
+        rootHint ?? null,
       ],
     );
     return sourceOf(rows[0]);

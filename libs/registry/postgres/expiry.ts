@@ -25,7 +25,7 @@ const NOT_NEEDED = `
 export async function expireBackups(
   db: Database,
   backupIds: readonly string[],
-  journal: JournalHead,
+  journal: JournalHead | undefined,
   events: CommitRequest['events'],
   now: Date,
 ): Promise<void> {
@@ -42,7 +42,7 @@ export async function expireBackups(
       const own = events.filter((event) => event.data.backupId === row.id);
       await addEvents(client, row.source, own, now);
     }
-    await setHead(client, journal);
+    if (journal) await setHead(client, journal);
   });
 }
 
