@@ -1,5 +1,5 @@
 import { fromText } from '../../libs/model/byte-text.ts';
-import { ERRORS, type ErrorCode, TmError } from '../../libs/model/errors.ts';
+import { ERRORS, type ErrorCode, isNote, TmError } from '../../libs/model/errors.ts';
 import {
   bytesToDisplay,
   bytesToJson,
@@ -12,9 +12,6 @@ import { messageToDisplay } from './display.ts';
 import type { Settings } from './settings.ts';
 
 type Json = Record<string, unknown>;
-
-/** What a problem with one path is: those of level `note` ask for nothing and change no exit code. */
-const isNote = (code: ErrorCode): boolean => ERRORS[code].exit === 0;
 
 /** Where a command's words go: JSON lines or text on stdout, progress and warnings on stderr. */
 export class Output {

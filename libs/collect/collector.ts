@@ -2,7 +2,7 @@ import { setImmediate } from 'node:timers/promises';
 import type { BlockIntake } from '../blocks/intake.ts';
 import type { Seal } from '../contracts/messages.ts';
 import { DigestSum } from '../model/digests.ts';
-import { TmError } from '../model/errors.ts';
+import { isNote, TmError } from '../model/errors.ts';
 import type { OpenedBackup } from '../registry/port.ts';
 import {
   LeftOut,
@@ -249,7 +249,7 @@ export class Collector {
   }
 
   #problem(entry: { dir: Buffer; name: Buffer }, code: number, message: string): void {
-    if (code !== 1114) this.#problems++;
+    if (!isNote(code)) this.#problems++;
     this.#deps.onProblem({ code, dir: entry.dir, name: entry.name, message });
   }
 

@@ -1,4 +1,5 @@
 import type { SealedFrame } from '../blocks/intake.ts';
+import type { SentError } from '../model/sent-error.ts';
 
 /** What a worker is made with. Buffers are copies: keys reach a worker once. */
 export interface WorkerSetup {
@@ -67,7 +68,7 @@ export type FromWorker =
       readonly frames: readonly SealedFrame[];
     }
   | { readonly type: 'result'; readonly lane: number; readonly result: TaskResult }
-  | { readonly type: 'error'; readonly message: string; readonly code: string | undefined };
+  | { readonly type: 'error'; readonly error: SentError };
 
 export type ToWorker =
   | { readonly type: 'task'; readonly task: Task }

@@ -1,6 +1,7 @@
 import { Worker } from 'node:worker_threads';
 import type { SealedFrame } from '../blocks/intake.ts';
 import { TmError } from '../model/errors.ts';
+import { reviveError } from '../model/sent-error.ts';
 import type { FromWorker, Task, TaskResult, ToWorker, WorkerSetup } from './protocol.ts';
 
 const SCRIPT = new URL(import.meta.url.endsWith('.ts') ? './worker.ts' : './worker.js', import.meta.url);
@@ -113,7 +114,7 @@ export class WorkerPool {
         await this.#events.frames(message.task, message.frames.map(revive));
         this.#post(slot.worker, { type: 'accepted', lane: message.lane });
       } else {
-        throw new TmError('TM1099', message.message);
+        throw reviveError(message.error);
       }
     } catch (error) {
       this.#events.failed(error);

@@ -3,8 +3,10 @@ import { Chunker } from '../blocks/chunker.ts';
 import { FrameSealer } from '../blocks/frame.ts';
 import type { SealedFrame } from '../blocks/intake.ts';
 import { EntryHasher, KeyedHasher } from '../model/digests.ts';
+import { TmError } from '../model/errors.ts';
 import { RecordWriter } from '../model/records.ts';
-import { ENOENT, PosixError, Stat } from '../posix/index.ts';
+import { sendError } from '../model/sent-error.ts';
+import { EMFILE, ENFILE, ENOENT, ENOMEM, PosixError, Stat } from '../posix/index.ts';
 import { BlockBatch, type BlockSink } from './block-batch.ts';
 import { ContentReader } from './content-reader.ts';
 import { EntryReader } from './entry-reader.ts';
@@ -20,6 +22,8 @@ import {
 } from './protocol.ts';
 import { unpackTask } from './task.ts';
 
+/** For want of these every file looks unreadable: no fact about the source. */
+const EXHAUSTED: ReadonlySet<number> = new Set([EMFILE, ENFILE, ENOMEM]);
 /** While one lane waits for an answer, the other one works. */
 const LANES = 2;
 /** A body's size at which it is closed; a change-events message holds at most 512 KiB. */
@@ -169,6 +173,7 @@ class Lane implements BlockSink {
       return entry.trusted ? Outcome.read : Outcome.untrusted;
     } catch (error) {
       if (!(error instanceof PosixError)) throw error;
+      if (EXHAUSTED.has(error.errno)) throw new TmError('TM1011', error.message, { cause: error });
       if (error.errno === ENOENT) return Outcome.vanished;
       into.problems.push({ item, code: 1110, message: error.message });
       return Outcome.failed;
@@ -192,11 +197,5 @@ port.on('message', (message: ToWorker) => {
 });
 
 for (const lane of lanes) {
-  lane.run().catch((error) => {
-    send({
-      type: 'error',
-      message: error instanceof Error ? (error.stack ?? error.message) : String(error),
-      code: error?.code,
-    });
-  });
+  lane.run().catch((error) => send({ type: 'error', error: sendError(error) }));
 }

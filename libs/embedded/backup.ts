@@ -53,8 +53,7 @@ export async function backup(engine: Engine, request: BackupRequest): Promise<Ba
   try {
     scan = await openScan(engine, opened, root, request);
     const info = await runStages(engine, opened, scan, request);
-    scan.state.commit();
-    await publishOutbox(engine);
+    await afterCommit(engine, scan);
     return info;
   } catch (error) {
     const code = error instanceof TmError ? error.code : 'TM1099';
@@ -64,6 +63,16 @@ export async function backup(engine: Engine, request: BackupRequest): Promise<Ba
     throw error;
   } finally {
     scan?.close();
+  }
+}
+
+/** Nothing here can undo the backup: the next command publishes what is left, and finds the state by its other name. */
+async function afterCommit(engine: Engine, { state }: OpenScan): Promise<void> {
+  try {
+    state.commit();
+    await publishOutbox(engine);
+  } catch (error) {
+    engine.config.onStatus(`the backup is committed, but what follows it is put off: ${String(error)}`);
   }
 }
 

@@ -7,7 +7,7 @@ import { sameContent } from '../calculate/delta-calculator.ts';
 import { UnstoredReader } from '../collect/unstored-reader.ts';
 import type { BackupCounts, BackupInfo } from '../model/backup.ts';
 import { decodeState, EntryType } from '../model/entry.ts';
-import { TmError } from '../model/errors.ts';
+import { isNote, TmError } from '../model/errors.ts';
 import * as posix from '../posix/index.ts';
 import type { EntryVersion, SourceRow } from '../registry/port.ts';
 import {
@@ -266,7 +266,7 @@ class DryRun {
   }
 
   #problem(problem: ScanEntry): void {
-    if (problem.code !== 1114) this.#problems++;
+    if (!isNote(problem.code)) this.#problems++;
     this.#request.onProblem(problem);
   }
 }

@@ -28,6 +28,8 @@ export const CAUSES: Readonly<Record<ErrorCode, string>> = {
     'At the last backup a file system was mounted there. Its absence is not taken for deletions. Where the notes in the home were lost (a new home, a rebuilt registry), a folder counts as one that is empty now and held files of another device.',
   TM1114:
     'Sockets have no content; restoring one would serve nobody. This is a note, not an error: it changes no exit code.',
+  TM1115:
+    'File systems of the types proc and sysfs hold no files of anybody: their content is the state of the kernel. This is a note: it changes no exit code.',
   TM1201: 'The folder of the store is gone, read-only, or not yours; or a network share does not answer.',
   TM1202:
     'The folder does not exist or holds no store. Where the registry knows a store, none is ever made in its place.',

@@ -96,6 +96,11 @@ export const ERRORS = {
     0,
     'Nothing to do: sockets are made anew by the programs that own them.',
   ),
+  TM1115: spec(
+    'a view of the running system is left out',
+    0,
+    'Nothing to do: /proc and /sys are made anew at every start. The folder itself is in the backup.',
+  ),
   // 12xx: the store
   TM1201: spec(
     'the store cannot be reached',
@@ -286,6 +291,10 @@ export const ERRORS = {
 } as const satisfies Record<string, ErrorSpec>;
 
 export type ErrorCode = keyof typeof ERRORS;
+
+/** Whether a code (or its number) only tells something: it asks for nothing and changes no exit code. */
+export const isNote = (code: ErrorCode | number): boolean =>
+  ERRORS[typeof code === 'number' ? (`TM${code}` as ErrorCode) : code].exit === 0;
 
 /** The one error type. `path` and `detail` are data for --json, never needed to understand `message`. */
 export class TmError extends Error {

@@ -1,5 +1,6 @@
 import type { EntryState } from '../model/entry.ts';
 import type { EntryRecord } from '../model/records.ts';
+import { reviveError } from '../model/sent-error.ts';
 import * as posix from '../posix/index.ts';
 import { applyAttributes } from './attributes.ts';
 import type { BlockReader } from './block-reader.ts';
@@ -13,7 +14,7 @@ import type { StretchTask, TaskResult, WriterSetup, WriterTask } from './protoco
 import { clearTheWay } from './removal.ts';
 import { TargetFile, type TemporaryNames } from './target-file.ts';
 import { TaskReport } from './task-report.ts';
-import { reviveError } from './thread-messages.ts';
+
 import type { TaskPool } from './thread-pool.ts';
 
 /** Files above this size are split among the threads. */

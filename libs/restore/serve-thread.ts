@@ -1,13 +1,7 @@
 import { type MessagePort, parentPort } from 'node:worker_threads';
+import { reviveError, sendError } from '../model/sent-error.ts';
 import type { BlockSupplier } from './block-supplier.ts';
-import {
-  asBuffer,
-  type FromThread,
-  ownMemory,
-  reviveError,
-  sendError,
-  type ToThread,
-} from './thread-messages.ts';
+import { asBuffer, type FromThread, ownMemory, type ToThread } from './thread-messages.ts';
 
 /** Asks the pool's thread for what this one lacks. */
 class AskingSupplier implements BlockSupplier {

@@ -1,14 +1,8 @@
 import { Worker } from 'node:worker_threads';
 import { TmError } from '../model/errors.ts';
+import { reviveError, sendError } from '../model/sent-error.ts';
 import type { BlockSupplier } from './block-supplier.ts';
-import {
-  asBuffer,
-  type FromThread,
-  ownMemory,
-  reviveError,
-  sendError,
-  type ToThread,
-} from './thread-messages.ts';
+import { asBuffer, type FromThread, ownMemory, type ToThread } from './thread-messages.ts';
 
 /** Tasks that a thread has at once: while one waits for an answer, the other one works. */
 const TASKS_EACH = 2;

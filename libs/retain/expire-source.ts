@@ -34,7 +34,9 @@ export async function planSource(
     .filter((one) => one.sourceId === sourceId)
     .flatMap(({ baseSeq, baselineSeq }) => [baseSeq, baselineSeq]);
   const backups = await registry.backups.list({ sourceId });
-  return planExpiry({ backups, head: source.head, baseline: source.baseline, needed }, rules, timeZone);
+  const { head, baseline } = source;
+  const now = await registry.now();
+  return planExpiry({ backups, head, baseline, needed, now }, rules, timeZone);
 }
 
 /**

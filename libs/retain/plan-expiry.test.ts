@@ -36,7 +36,8 @@ function sourceOf(sketches: readonly Sketch[], needed: readonly number[] = []): 
       ...more,
     };
   });
-  return { backups, head: backups.length, baseline, needed };
+  const now = new Date(Math.max(0, ...sketches.map(({ time }) => Date.parse(time))));
+  return { backups, head: backups.length, baseline, needed, now };
 }
 
 const reasonsOf = (input: ExpiryInput, rules: Partial<RetentionRules>, zone = 'UTC') =>
@@ -168,7 +169,11 @@ test('order goes by seq where the clock was set back', () => {
 
 test('no backups, no decisions', () => {
   expect(
-    planExpiry({ backups: [], head: 0, baseline: 0, needed: [] }, { ...NOTHING, last: 1 }, 'UTC'),
+    planExpiry(
+      { backups: [], head: 0, baseline: 0, needed: [], now: new Date() },
+      { ...NOTHING, last: 1 },
+      'UTC',
+    ),
   ).toEqual([]);
 });
 
@@ -266,4 +271,16 @@ test('expiring twice by the same rules changes nothing the second time', () => {
       expect(rulesOnly(again.at(-1)!.reasons)).toEqual(rulesOnly(left.at(-1)!.reasons));
     }),
   );
+});
+
+test('a backup that is dated ahead by a clock gone wrong makes no other one too old', () => {
+  const source = sourceOf([
+    { kind: 'F', time: '2026-11-20T10:00:00Z' },
+    { kind: 'F', time: '2026-11-22T10:00:00Z' },
+    { kind: 'F', time: '2099-01-01T00:00:00Z' },
+  ]);
+  const within = { text: '3d', duration: parseDuration('3d')! };
+  const at = (now: string) => keptBy({ ...source, now: new Date(now) }, { within });
+  expect(at('2026-11-24T09:00:00Z')).toEqual(['F2', 'F3']);
+  expect(at('2199-01-01T00:00:00Z')).toEqual(['F3']);
 });

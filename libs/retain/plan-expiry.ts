@@ -8,7 +8,7 @@ export interface RetentionRules {
   readonly last?: number;
   /** Of each of the newest n hours, days … that have a backup: its newest backup. */
   readonly buckets: Readonly<Partial<Record<Bucket, number>>>;
-  /** Backups that are at most so much older than the source's newest one. */
+  /** Backups that are at most so much older than the source's newest one, or than now where that one lies ahead. */
   readonly within?: { readonly text: string; readonly duration: Duration };
   /** Backups with any of these tags. */
   readonly tags: readonly (readonly [key: string, value: string])[];
@@ -21,6 +21,8 @@ export interface ExpiryInput {
   readonly baseline: number;
   /** Bases and baselines of backups under way, as seqs. */
   readonly needed: readonly number[];
+  /** The registry's clock. */
+  readonly now: Date;
 }
 
 export interface ExpiryDecision {
@@ -43,7 +45,7 @@ export function planExpiry(input: ExpiryInput, rules: RetentionRules, timeZone: 
     const own = reasons.get(seq);
     if (own && !own.includes(reason)) own.push(reason);
   };
-  keepByRules(input.backups.toReversed(), rules, timeZone, keep);
+  keepByRules(input, rules, timeZone, keep);
   for (const { seq, pinned } of input.backups) if (pinned) keep(seq, 'pinned');
   const newest = input.backups.at(-1);
   if (newest) keep(newest.seq, 'newest');
@@ -62,16 +64,18 @@ export function planExpiry(input: ExpiryInput, rules: RetentionRules, timeZone: 
 }
 
 function keepByRules(
-  newestFirst: readonly BackupInfo[],
+  { backups, now }: ExpiryInput,
   { last = 0, buckets, within, tags }: RetentionRules,
   timeZone: string,
   keep: (seq: number, reason: string) => void,
 ): void {
+  const newestFirst = backups.toReversed();
   for (const { seq } of newestFirst.slice(0, last)) keep(seq, 'last');
   for (const bucket of BUCKETS) keepByBucket(newestFirst, bucket, buckets[bucket] ?? 0, timeZone, keep);
   const newest = newestFirst[0];
   if (within && newest) {
-    const from = before(timeOf(newest), within.duration);
+    // A clock that ran ahead once must not make everything else too old.
+    const from = before(timeOf(newest) < now ? timeOf(newest) : now, within.duration);
     for (const backup of newestFirst) if (timeOf(backup) >= from) keep(backup.seq, `within ${within.text}`);
   }
   for (const [key, value] of tags)

@@ -19,7 +19,9 @@ import {
   ENOENT,
   ENOMEM,
   errnoName,
+  FS_TYPE,
   fstat,
+  fstatfsType,
   openDirAt,
   S_IFDIR,
   S_IFREG,
@@ -55,6 +57,7 @@ const TOO_LONG: Reason = {
   message: `paths over ${MAX_PATH_BYTES} or names over ${MAX_NAME_BYTES} bytes`,
 };
 const SOCKET: Reason = { code: 1114, message: 'a socket' };
+const KERNEL_VIEW: Reason = { code: 1115, message: 'proc or sysfs is mounted there' };
 const ODD: Reason = { code: 1110, message: 'a file of unknown type' };
 export const UNMOUNTED: Reason = { code: 1113, message: 'no file system is mounted there any more' };
 
@@ -168,8 +171,10 @@ export class Comparison {
       this.#leave(directory, name, known);
       return;
     }
-    const isForeign = this.#options.oneFileSystem && this.#stat.dev !== this.#rootDev;
     const isMount = isMountBelow(directory, this.#stat);
+    const isView = isMount && isKernelView(open.fd, name);
+    if (isView) this.#outbox.note(directory.path, name, KERNEL_VIEW);
+    const isForeign = isView || (this.#options.oneFileSystem && this.#stat.dev !== this.#rootDev);
     const flags = isMount && !isForeign ? mountpoint : 0;
     let visit: Visit = Visit.walk;
     let handle: number;
@@ -266,6 +271,15 @@ export class Comparison {
 }
 
 const textOf = (path: TreePath): string => (path.length === 0 ? '' : `${toText(toSlashes(path))}/`);
+
+/** Whether what is mounted there shows the state of the kernel instead of files: without end, and of use to nobody. */
+function isKernelView(fd: number, name: Buffer): boolean {
+  const opened = openDirAt(fd, name);
+  if (opened < 0) return false;
+  const type = fstatfsType(opened);
+  close(opened);
+  return type === FS_TYPE.proc || type === FS_TYPE.sysfs;
+}
 
 /** 0 or -errno. */
 function tryOpening(fd: number, name: Buffer): number {

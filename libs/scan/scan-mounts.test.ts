@@ -29,6 +29,22 @@ describe.runIf(isRoot && canMount())('mounts', () => {
     ]);
   });
 
+  it('proc and sysfs are entries and a note, and are not entered', () => {
+    const rig = useRig();
+    const views = ['proc', 'sysfs'].map((type) => {
+      mkdirSync(rig.path(type));
+      execFileSync('/bin/mount', ['-t', type, 'scan-test', rig.path(type)]);
+      return type;
+    });
+    try {
+      for (const work of [['.', ...views], []])
+        expect(rig.scan()).toMatchObject({ work, gone: [], kept: [], notes: ['1115 proc', '1115 sysfs'] });
+    } finally {
+      for (const type of views) execFileSync('/bin/umount', [rig.path(type)]);
+    }
+    expect(rig.scan()).toMatchObject({ gone: [], kept: [], notes: [] });
+  });
+
   it('a file system that is mounted again is merged as ever', () => {
     const { rig, mountPoint } = mounted();
     rig.scan();
