@@ -2,8 +2,9 @@ import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { expect } from 'vitest';
 import { stopEmbeddedPostgres } from '../../libs/registry/embedded/index.ts';
+import { afterAll, beforeAll, test } from '../needs.ts';
 
 const MAIN = join(import.meta.dirname, '../../apps/cli/main.ts');
 const TREE = join(import.meta.dirname, 'tree.py');

@@ -1,7 +1,8 @@
 import { spawnSync } from 'node:child_process';
 import { chmodSync, chownSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
-import { afterAll, beforeAll, expect, type TestContext, test } from 'vitest';
+import { expect, type TestContext } from 'vitest';
 import { jsonLines, MAIN, Rig } from '../cli/rig.ts';
+import { afterAll, beforeAll, test } from '../needs.ts';
 
 const isRoot = process.getuid!() === 0;
 const SOMEBODY = 12345;

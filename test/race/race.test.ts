@@ -1,7 +1,8 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { expect } from 'vitest';
+import { afterAll, beforeAll, test } from '../needs.ts';
 import { MAIN, Rig, run } from '../rebuild/rig.ts';
 
 const rig = new Rig('race');

@@ -11,7 +11,8 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { expect } from 'vitest';
+import { afterAll, beforeAll, test } from '../needs.ts';
 import { expectSame, type Line, MAIN, Rig, run } from '../rebuild/rig.ts';
 
 const rig = new Rig('damage');

@@ -18,7 +18,8 @@ import {
   writeSync,
 } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { expect } from 'vitest';
+import { afterAll, beforeAll, test } from '../needs.ts';
 import { expectSame, MAIN, Rig, run } from '../rebuild/rig.ts';
 
 const rig = new Rig('read');

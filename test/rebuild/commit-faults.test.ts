@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
+import { expect } from 'vitest';
 import type { Engine } from '../../libs/embedded/engine.ts';
 import { stateIdentity } from '../../libs/embedded/open-scan.ts';
 import { TmError } from '../../libs/model/errors.ts';
@@ -9,6 +9,7 @@ import type { BackupsTable } from '../../libs/registry/port.ts';
 import { peekState } from '../../libs/scan/index.ts';
 import { FaultyStore, faults } from '../../libs/store/faulty-store.ts';
 import { openStore } from '../../libs/store/open-store.ts';
+import { afterAll, beforeAll, beforeEach, test } from '../needs.ts';
 import { backUp, Rig } from './rig.ts';
 
 const STALLING = join(import.meta.dirname, 'stalling-process.ts');

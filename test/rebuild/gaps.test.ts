@@ -1,5 +1,6 @@
 import { copyFileSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { expect } from 'vitest';
+import { afterAll, beforeAll, test } from '../needs.ts';
 import { backUp, expectSame, Rig, run, type Said } from './rig.ts';
 
 let rig: Rig;

@@ -1,6 +1,7 @@
 import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { expect } from 'vitest';
 import { BlockKind } from '../../libs/blocks/intake.ts';
+import { afterAll, beforeAll, test } from '../needs.ts';
 import { backUp, expectSame, Rig, run } from './rig.ts';
 
 let rig: Rig;
@@ -61,12 +62,10 @@ const CASES: readonly [what: string, files: () => string[], how: 'lost' | 'alter
   ['all but the journal says nothing', () => [identity(), newest('owner')], 'lost', ['TM1202', 'TM1205']],
 ];
 
-test.each(CASES)(
-  'where %s, all can be read with a warning, and nothing be decided',
-  {
+for (const [what, files, how, codes] of CASES)
+  test(`where ${what}, all can be read with a warning, and nothing be decided`, {
     timeout: 60_000,
-  },
-  async (_what, files, how, codes) => {
+  }, async () => {
     await damaged(files(), how, () => {
       const target = rig.path('restored');
       const { lines } = rig.done('home', 'restore', 'latest', '--to', target);
@@ -85,8 +84,7 @@ test.each(CASES)(
     });
     rmSync(rig.path('restored'), { recursive: true });
     expect(rig.done('home', 'verify').last).toMatchObject({ findings: 0 });
-  },
-);
+  });
 
 test('a folder that holds nothing of the store is no damaged store', () => {
   renameSync(rig.path('store'), rig.path('elsewhere'));

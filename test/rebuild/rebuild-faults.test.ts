@@ -1,7 +1,8 @@
 import { spawn } from 'node:child_process';
 import { copyFileSync, mkdirSync, readdirSync, renameSync, writeFileSync } from 'node:fs';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { expect } from 'vitest';
 import { stopEmbeddedPostgres } from '../../libs/registry/embedded/index.ts';
+import { afterAll, beforeAll, test } from '../needs.ts';
 import { expectSame, MAIN, Rig } from './rig.ts';
 
 let rig: Rig;

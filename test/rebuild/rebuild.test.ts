@@ -1,5 +1,6 @@
 import { copyFileSync, mkdirSync, writeFileSync } from 'node:fs';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { expect } from 'vitest';
+import { afterAll, beforeAll, test } from '../needs.ts';
 import { expectSame, expire, Rig, run } from './rig.ts';
 
 let rig: Rig;

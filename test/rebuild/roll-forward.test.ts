@@ -1,6 +1,7 @@
 import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { expect } from 'vitest';
 import { stopEmbeddedPostgres } from '../../libs/registry/embedded/index.ts';
+import { afterAll, beforeAll, test } from '../needs.ts';
 import { expectSame, Rig, run } from './rig.ts';
 
 let rig: Rig;

@@ -1,6 +1,6 @@
 import { mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { setImmediate } from 'node:timers/promises';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { expect } from 'vitest';
 import { packName } from '../../libs/blocks/pack.ts';
 import type { Engine } from '../../libs/embedded/engine.ts';
 import { rebuild } from '../../libs/embedded/rebuild.ts';
@@ -10,6 +10,7 @@ import type { RebuildFinding } from '../../libs/rebuild/finding.ts';
 import type { SourceRow } from '../../libs/registry/port.ts';
 import { FaultyStore, faults } from '../../libs/store/faulty-store.ts';
 import { openStore } from '../../libs/store/open-store.ts';
+import { afterAll, beforeAll, test } from '../needs.ts';
 import { backUp, expire, Rig } from './rig.ts';
 
 let rig: Rig;

@@ -1,8 +1,9 @@
 import { Client } from 'pg';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { expect } from 'vitest';
 import type { Engine } from '../../libs/embedded/engine.ts';
 import { acquireEmbeddedPostgres } from '../../libs/registry/embedded/index.ts';
 import { expireSource } from '../../libs/retain/expire-source.ts';
+import { afterAll, beforeAll, test } from '../needs.ts';
 import { RetainRig } from './rig.suite.ts';
 
 let rig: RetainRig;

@@ -1,6 +1,7 @@
 import { setTimeout as wait } from 'node:timers/promises';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { expect } from 'vitest';
 import { type PruneDeps, prune } from '../../libs/retain/prune.ts';
+import { afterAll, beforeAll, test } from '../needs.ts';
 import { RetainRig, until } from './rig.suite.ts';
 
 let rig: RetainRig;
