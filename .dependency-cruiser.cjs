@@ -2,7 +2,7 @@
 
 const TESTS = '\\.(test|suite)\\.ts$|^test/|^libs/testing/';
 const ADAPTERS =
-  '^libs/(store|registry|transport)/(file|memory|gcs|postgres|embedded|in-process|kafka)(/|\\.ts$)';
+  '^libs/(store|registry|transport)/(file|memory|gcs|postgres|embedded|in-process|direct|kafka)(/|\\.ts$)';
 
 /** Only files under `owners` (a regular expression) and tests may import these packages. */
 function ownedPackages(name, packages, owners, comment) {
@@ -42,9 +42,10 @@ module.exports = {
     },
     {
       name: 'apps-not-apps',
-      comment: 'Each app is deployed alone; what two of them share belongs into libs.',
+      comment:
+        'Each app is deployed alone; what two of them share belongs into libs. `serve` runs all of them in one process.',
       severity: 'error',
-      from: { path: '^apps/([^/]+)/' },
+      from: { path: '^apps/([^/]+)/', pathNot: '^apps/cli/compose-serve\\.ts$' },
       to: { path: '^apps/', pathNot: '^apps/$1/' },
     },
     {
@@ -58,10 +59,21 @@ module.exports = {
     {
       name: 'adapters-only-from-composition',
       comment:
-        'Stages know ports. Which adapter stands behind a port is decided in one file per app, and in libs/embedded.',
+        'Stages know ports. Which adapter stands behind a port is decided in one file per app, in libs/embedded, and in libs/cell for the services.',
       severity: 'error',
-      from: { path: '^(?:apps|libs)/([^/]+)/', pathNot: `^apps/[^/]+/compose|^libs/embedded/|${TESTS}` },
+      from: {
+        path: '^(?:apps|libs)/([^/]+)/',
+        pathNot: `^apps/[^/]+/compose|^libs/(embedded|cell)/|^libs/(service|agent)/compose|${TESTS}`,
+      },
       to: { path: ADAPTERS, pathNot: '^libs/$1/' },
+    },
+    {
+      name: 'watch-knows-the-system-only',
+      comment:
+        'What changed is told as paths. Excludes, state files and backups are for whoever takes them, so that a source can be trusted by its suite alone.',
+      severity: 'error',
+      from: { path: '^libs/watch/', pathNot: TESTS },
+      to: { path: '^(apps|libs|test)/', pathNot: '^libs/(watch|posix|model)/' },
     },
     {
       name: 'tests-only-from-tests',
@@ -97,9 +109,27 @@ module.exports = {
     ),
     ownedPackages(
       'framework-free-core',
-      ['@nestjs', 'kafkajs', '@google-cloud'],
-      '^apps/|^libs/transport/kafka/|^libs/store/gcs/',
+      ['@nestjs', 'rxjs', 'reflect-metadata'],
+      '^apps/|^libs/service/',
       'The core runs in the CLI and in tests without a framework or a vendor client, and starts fast.',
+    ),
+    ownedPackages(
+      'vendor-clients-behind-ports',
+      ['kafkajs', '@google-cloud'],
+      '^libs/transport/kafka/|^libs/store/gcs/',
+      'Kafka and the bucket stay behind their ports, with what is known to be wrong in their clients.',
+    ),
+    ownedPackages(
+      'http-server-in-one-place',
+      ['fastify', '@fastify'],
+      '^libs/http/|^libs/service/',
+      'Routes are tables; who serves them, with which limits, is decided once.',
+    ),
+    ownedPackages(
+      'queue-only-in-schedule',
+      ['pg-boss'],
+      '^libs/schedule/',
+      'The planner decides what is due; the queue behind it can be changed.',
     ),
     ownedPackages(
       'terminal-only-in-cli',

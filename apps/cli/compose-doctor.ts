@@ -1,7 +1,6 @@
 import { accessSync, constants, readdirSync, readFileSync, statfsSync, statSync } from 'node:fs';
 import { release } from 'node:os';
 import { delimiter, dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { checkClock } from '../../libs/doctor/clock.ts';
 import { checkEnvironment } from '../../libs/doctor/environment.ts';
 import { type Finding, failedBy } from '../../libs/doctor/finding.ts';
@@ -11,7 +10,10 @@ import { checkIdentity } from '../../libs/doctor/identity.ts';
 import { checkRegistry, type RegistryFacts } from '../../libs/doctor/registry.ts';
 import { checkStore, type StoreFacts } from '../../libs/doctor/store.ts';
 import { checkVersions } from '../../libs/doctor/versions.ts';
+import { checkWatch } from '../../libs/doctor/watch.ts';
 import { findDomainSecret } from '../../libs/embedded/domain-files.ts';
+import { storeFolder } from '../../libs/embedded/own-folders.ts';
+import { PINNED_NODE, VERSION } from '../../libs/model/version.ts';
 import { close, EOPNOTSUPP, listXattrs, missingSystemCalls, O_RDONLY, open } from '../../libs/posix/index.ts';
 import {
   acquireEmbeddedPostgres,
@@ -24,13 +26,17 @@ import { currentOwner } from '../../libs/store/owner.ts';
 import { readStoreIdentity } from '../../libs/store/store-identity.ts';
 import { unknownVariables } from './options.ts';
 import type { Settings } from './settings.ts';
-import { PINNED_NODE, VERSION } from './version.ts';
+import { inotifyWatches, watchFacts } from './watch-facts.ts';
 
 /**
  * Looks at everything and never makes anything: an embedded Postgres is started only where one was made before. What
- * can't be looked at is a finding, too.
+ * can't be looked at is a finding, too. `dir`: how this folder would be watched; else those that were backed up.
  */
-export async function* examine(settings: Settings, env: NodeJS.ProcessEnv): AsyncGenerator<Finding> {
+export async function* examine(
+  settings: Settings,
+  env: NodeJS.ProcessEnv,
+  dir?: string,
+): AsyncGenerator<Finding> {
   yield* check('tidemark', () => checkVersions(versionFacts()));
   yield* check('environment', () =>
     checkEnvironment({ unknown: unknownVariables(env), kafkaBrokers: settings.kafkaBrokers }),
@@ -42,9 +48,12 @@ export async function* examine(settings: Settings, env: NodeJS.ProcessEnv): Asyn
   const now = new Date();
   yield* check('clock', () => checkClock({ now, postgres: probe?.now, lastBackup: probe?.lastBackup }));
   const known = facts.failure === undefined ? probe?.store : 'unknown';
-  const store = await storeFacts(settings.storeUrl, known);
+  const store = await storeFacts(settings, known);
   yield* check('store', () => checkStore(store));
   yield* check('identity', async () => checkIdentity(await identityFacts(settings, store)));
+  yield* check('watch', async () =>
+    (await watchFacts(settings.home, probe?.sources ?? [], dir)).map(checkWatch),
+  );
 }
 
 async function* check(name: string, work: () => Finding[] | Promise<Finding[]>): AsyncGenerator<Finding> {
@@ -126,7 +135,7 @@ function hostFacts(home: string, path: string): HostFacts {
     path.split(delimiter).some((dir) => dir !== '' && isExecutable(join(dir, tool)));
   return {
     openFiles: openFilesLimit(readIfThere('/proc/self/limits')),
-    inotifyWatches: numberOf(readIfThere('/proc/sys/fs/inotify/max_user_watches')),
+    inotifyWatches: inotifyWatches(),
     missingTools: ['sh', 'flock'].filter((tool) => !inPath(tool)),
     missingCalls: missingSystemCalls(),
     hasXattrs: hasXattrs(nearest(home)?.path ?? '/'),
@@ -199,21 +208,26 @@ async function probeEmbedded(home: string): Promise<PostgresProbe> {
   }
 }
 
-async function storeFacts(url: string, known: StoreFacts['known']): Promise<StoreFacts> {
+async function storeFacts(settings: Settings, known: StoreFacts['known']): Promise<StoreFacts> {
+  const { storeUrl: url, gcsEndpoint } = settings;
+  const begin = performance.now();
+  let milliseconds: number | undefined;
   let failure: unknown;
   let storeId: string | undefined;
   let owner: StoreFacts['owner'];
   try {
-    const store = await openStore(url, { create: false });
+    const store = await openStore(url, { create: false, gcsEndpoint });
     storeId = (await readStoreIdentity(store))?.storeId;
+    milliseconds = performance.now() - begin;
     if (storeId !== undefined) owner = await currentOwner(store);
     await store.close();
   } catch (error) {
     failure = error;
   }
-  const folder = failure === undefined ? folderFacts(fileURLToPath(url)) : undefined;
+  const path = storeFolder(url);
+  const folder = failure === undefined && path !== undefined ? folderFacts(path) : undefined;
   const unwritable = folder ? foldersIn(folder.path).filter((path) => !isWritable(path)) : [];
-  return { url, failure, storeId, owner, known, folder, unwritable };
+  return { url, failure, milliseconds, storeId, owner, known, folder, unwritable };
 }
 
 /** The store's own and those in it in which new objects appear. */
@@ -243,7 +257,7 @@ async function identityFacts(settings: Settings, { url, storeId }: StoreFacts) {
   };
   if (!facts.isThere || !facts.hasStore) return facts;
   try {
-    const store = await openStore(url, { create: false });
+    const store = await openStore(url, { create: false, gcsEndpoint: settings.gcsEndpoint });
     await findDomainSecret({ identityFile: file }, store, settings);
   } catch (error) {
     facts.failure = error;

@@ -1,12 +1,16 @@
 /** What `--help` of each command ends with. */
 export const EXAMPLES: Readonly<Record<string, readonly string[]>> = {
-  init: ['tidemark init --store /mnt/disk/tidemark'],
+  init: [
+    'tidemark init --store /mnt/disk/tidemark',
+    'TIDEMARK_ENROL_TOKEN=… tidemark init --server https://backup.example:7420',
+  ],
   backup: [
     'tidemark backup ~/documents',
     'tidemark backup /srv --tag host=web1 --exclude "*.tmp" --one-file-system',
     'tidemark backup /srv --dry-run',
   ],
-  watch: ['tidemark watch ~/documents --every 30s'],
+  watch: ['tidemark watch ~/documents', 'tidemark watch /srv /etc --every 30s --exclude "*.tmp" --json'],
+  coverage: ['tidemark coverage', 'tidemark coverage ~/documents --from 2026-11-01 --to 2026-12-01 --json'],
   backups: ['tidemark backups', 'tidemark backups ~/documents --json'],
   restore: [
     'tidemark restore latest --to /tmp/restored',
@@ -17,15 +21,36 @@ export const EXAMPLES: Readonly<Record<string, readonly string[]>> = {
   ls: ['tidemark ls latest letters', 'tidemark ls latest --recursive'],
   find: ['tidemark find "*.pdf"'],
   cat: ['tidemark cat latest letters/2026/tax.txt > tax.txt'],
+  status: ['tidemark status', 'tidemark status --server https://backup.example:7420 --json'],
   verify: ['tidemark verify', 'tidemark verify --read-data'],
   expire: ['tidemark expire ~/documents --keep-daily 7 --keep-weekly 5 --dry-run'],
   prune: ['tidemark prune --dry-run'],
   pin: ['tidemark pin latest --source ~/documents', 'tidemark pin 20261123T101500Z-F --off'],
   tag: ['tidemark tag latest before=upgrade', 'tidemark tag latest before='],
+  policy: [
+    'tidemark policy set ~/documents --full-every 7d --differential-every 1h --differential-after-full',
+    'tidemark policy set /srv --full-every "0 3 * * 0" --differential-every 1d --time-zone Europe/Berlin',
+    'tidemark policy set ~/mail --full-every 30d --watch-every 10s --recovery-point 2min',
+    'tidemark policy show',
+    'TIDEMARK_TOKEN=… tidemark policy set web1:/srv --full-every 7d --server https://backup.example:7420',
+    'tidemark policy remove /srv',
+  ],
+  schedule: ['tidemark schedule', 'tidemark schedule ~/documents --json'],
+  jobs: ['tidemark jobs', 'tidemark jobs ~/documents --limit 10'],
   key: ['tidemark key show'],
   registry: [
     'tidemark registry rebuild',
     'tidemark registry rebuild --identity /media/usb/identity --take-over',
   ],
-  doctor: ['tidemark doctor', 'tidemark doctor --json'],
+  serve: [
+    'tidemark serve',
+    'tidemark serve --listen 0.0.0.0:7337 --url http://backup.example.org:7337',
+    'TIDEMARK_KAFKA_BROKERS=kafka:9092 tidemark serve --json',
+  ],
+  token: [
+    'tidemark token enrol > token   # on another host: TIDEMARK_ENROL_TOKEN_FILE=token tidemark --server URL init',
+    'tidemark token reader --name auditor --hours 8',
+    'tidemark token revoke ID',
+  ],
+  doctor: ['tidemark doctor', 'tidemark doctor ~/documents --json'],
 };

@@ -1,4 +1,5 @@
 import { Option } from 'commander';
+import { COMPRESSIONS, type Compression } from '../../libs/model/compression.ts';
 
 /**
  * One setting of the command: a global option, an environment variable, or both. Help, validation, `doctor` and
@@ -41,6 +42,10 @@ function wholeFrom1To64(value: string): number {
     : expected('a whole number from 1 to 64');
 }
 
+function compression(value: string): Compression {
+  return COMPRESSIONS.find((one) => one === value) ?? expected(COMPRESSIONS.join(', '));
+}
+
 function seconds(value: string): number {
   return /^\d{1,9}(\.\d+)?$/.test(value) ? Number(value) : expected('a number of seconds');
 }
@@ -56,16 +61,33 @@ function byteRate(value: string): number {
 
 function storePlace(value: string): string {
   const scheme = /^([a-z][a-z0-9+.-]*):/.exec(value)?.[1];
-  if (scheme === 'gs') return expected('file:///DIR or a folder; gs:// comes with the services');
+  if (scheme === 'gs') return bucketPlace(value);
   const isPlace = scheme === undefined || value.startsWith('file:///');
-  return isPlace ? utf8Path(value) : expected('file:///DIR or a folder');
+  return isPlace ? utf8Path(value) : expected('file:///DIR, a folder, or gs://BUCKET/PREFIX');
+}
+
+function bucketPlace(value: string): string {
+  const isPlace = /^gs:\/\/[a-z0-9][a-z0-9._-]{1,220}[a-z0-9](\/[A-Za-z0-9_.-]+)*\/?$/.test(value);
+  return isPlace ? value : expected('gs://BUCKET/PREFIX, the prefix of letters, digits, - _ . and slashes');
+}
+
+function httpAddress(value: string): string {
+  const url = URL.parse(value);
+  const isAddress = url !== null && /^https?:$/.test(url.protocol) && /^\/?$/.test(url.pathname + url.search);
+  return isAddress ? value : expected('http://HOST:PORT');
 }
 
 function postgresUrl(value: string): string {
   return /^postgres(ql)?:\/\//.test(value) ? value : expected('postgres://USER:PASSWORD@HOST/DATABASE');
 }
 
-const comesLater = (): never => expected('nothing yet: it comes with the services');
+function serverUrl(value: string): string {
+  const url = URL.canParse(value) ? new URL(value) : undefined;
+  if (!url || !/^https?:$/.test(url.protocol)) return expected('http(s)://HOST:PORT');
+  if (url.username || url.password || url.search || url.hash)
+    return expected('http(s)://HOST:PORT alone; the token has a variable of its own');
+  return value.replace(/\/+$/, '');
+}
 
 export const DECLARED = {
   home: declare({
@@ -78,16 +100,48 @@ export const DECLARED = {
   store: declare({
     flags: '--store <URL>',
     variable: 'TIDEMARK_STORE',
-    help: 'where backups are kept: file:///DIR or a folder',
+    help: 'where backups are kept: file:///DIR, a folder, or gs://BUCKET/PREFIX',
     standard: 'the folder `store` of the home',
     parse: storePlace,
+  }),
+  gcsEndpoint: declare({
+    variable: 'TIDEMARK_GCS_ENDPOINT',
+    help: 'address of a Google Cloud Storage emulator, http://HOST:PORT; it is sent no credentials',
+    standard: 'gs:// is Google, with the credentials of the environment (GOOGLE_APPLICATION_CREDENTIALS)',
+    parse: httpAddress,
   }),
   server: declare({
     flags: '--server <URL>',
     variable: 'TIDEMARK_SERVER',
-    help: 'talk to services instead; comes with the services',
+    help: 'URL of the control plane: talk to services instead',
     standard: 'everything runs in this process',
-    parse: comesLater,
+    parse: serverUrl,
+  }),
+  token: declare({
+    variable: 'TIDEMARK_TOKEN',
+    help: 'with --server: the token of a reader or an administrator',
+    standard: "the enrolled agent's own: it sees its own backups and can't read them back",
+    parse: text,
+    secret: true,
+  }),
+  tokenFile: declare({
+    variable: 'TIDEMARK_TOKEN_FILE',
+    help: 'a file, for its owner only, that holds that token',
+    standard: 'TIDEMARK_TOKEN',
+    parse: utf8Path,
+  }),
+  enrolToken: declare({
+    variable: 'TIDEMARK_ENROL_TOKEN',
+    help: 'with --server: enrols this host the first time it is needed',
+    standard: 'the host has to be enrolled',
+    parse: text,
+    secret: true,
+  }),
+  enrolTokenFile: declare({
+    variable: 'TIDEMARK_ENROL_TOKEN_FILE',
+    help: 'a file, for its owner only, that holds that token',
+    standard: 'TIDEMARK_ENROL_TOKEN',
+    parse: utf8Path,
   }),
   source: declare({
     flags: '--source <DIR>',
@@ -123,6 +177,13 @@ export const DECLARED = {
     help: 'worker threads, 1 to 64',
     standard: '2',
     parse: wholeFrom1To64,
+  }),
+  compression: declare({
+    flags: '--compression <HOW>',
+    variable: 'TIDEMARK_COMPRESSION',
+    help: 'of new blocks: off, fast, or better (smaller, for about half as much work again)',
+    standard: 'fast',
+    parse: compression,
   }),
   limitUpload: declare({
     flags: '--limit-upload <RATE>',
@@ -188,7 +249,7 @@ export const DECLARED = {
   }),
   kafkaBrokers: declare({
     variable: 'TIDEMARK_KAFKA_BROKERS',
-    help: 'a real Kafka between the stages; comes with the services, until then only `doctor` looks at it',
+    help: 'with `serve`: a real Kafka between the stages, HOST:PORT,…; a command sends its change events over the writers',
     standard: 'messages stay in this process',
     parse: text,
   }),
@@ -206,9 +267,28 @@ export const globalOptions = (): Option[] =>
     .filter((one) => one.flags !== undefined)
     .map((one) => new Option(one.flags!, `${one.help} (${one.variable})`));
 
+/** Variables that only `serve` reads (serve-config.ts, which nobody else has to load); each may come from a file, as NAME_FILE. */
+export const SERVE_VARIABLES = [
+  'TIDEMARK_LISTEN',
+  'TIDEMARK_URL',
+  'TIDEMARK_RECIPIENTS',
+  'TIDEMARK_ADMIN_TOKEN',
+  'TIDEMARK_DEFAULT_POLICY',
+  'TIDEMARK_KAFKA_TLS',
+  'TIDEMARK_KAFKA_CA',
+  'TIDEMARK_KAFKA_MECHANISM',
+  'TIDEMARK_KAFKA_USERNAME',
+  'TIDEMARK_KAFKA_PASSWORD',
+  'TIDEMARK_KAFKA_TOPIC_PREFIX',
+  'TIDEMARK_KAFKA_SESSION',
+  'TIDEMARK_KAFKA_PARTITIONS',
+  'TIDEMARK_KAFKA_REPLICATION',
+];
+
 /** Variables that begin like ours and mean nothing, most likely misspelt. */
 export function unknownVariables(env: NodeJS.ProcessEnv): string[] {
   const known = new Set<string>(KEYS.map((key) => DECLARED[key].variable));
+  for (const name of SERVE_VARIABLES) known.add(name).add(`${name}_FILE`);
   return Object.keys(env)
     .filter((name) => name.startsWith('TIDEMARK_') && !known.has(name))
     .sort();

@@ -10,6 +10,7 @@ import {
 } from '../../libs/model/tree-path.ts';
 import { messageToDisplay } from './display.ts';
 import type { Settings } from './settings.ts';
+import { inSources } from './source-lines.ts';
 
 type Json = Record<string, unknown>;
 
@@ -122,7 +123,7 @@ export class Output {
     } else {
       process.stderr.write(`tidemark: ${messageToDisplay(known.message)} [${known.code}]\n  ${guidance}\n`);
     }
-    if (this.#settings.verbose) process.stderr.write(`${stackOf(error)}\n`);
+    if (this.#settings.verbose) process.stderr.write(`${inSources(stackOf(error))}\n`);
     return exit;
   }
 }

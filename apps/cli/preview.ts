@@ -1,8 +1,8 @@
-import { fileURLToPath } from 'node:url';
 import type { BackupRequest } from '../../libs/embedded/backup.ts';
 import { type DryRunResult, dryRun } from '../../libs/embedded/dry-run.ts';
 import { Engine } from '../../libs/embedded/engine.ts';
 import { NoStoreYet } from '../../libs/embedded/init-store.ts';
+import { storeFolder } from '../../libs/embedded/own-folders.ts';
 import { joinPath, pathToDisplay, pathToJson } from '../../libs/model/tree-path.ts';
 import { type Context, isUntouched } from './context.ts';
 import { formatBytes } from './display.ts';
@@ -14,7 +14,7 @@ export async function preview(
   secondsSince: () => number,
 ): Promise<number> {
   const { output, settings } = context;
-  const own = [settings.home, fileURLToPath(settings.storeUrl)];
+  const own = [settings.home, storeFolder(settings.storeUrl)].filter((path) => path !== undefined);
   const engine = await openIfMade(context);
   try {
     const result = await dryRun(

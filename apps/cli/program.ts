@@ -1,16 +1,33 @@
 import { Command, CommanderError, Option } from 'commander';
 import { TmError } from '../../libs/model/errors.ts';
 import { TIME_FORMS } from '../../libs/model/parse-time.ts';
+import { VERSION } from '../../libs/model/version.ts';
 import { argumentTexts } from './argument-bytes.ts';
 import type { Context } from './context.ts';
 import { EXAMPLES } from './examples.ts';
 import { globalOptions } from './options.ts';
 import { Output, unwritten } from './output.ts';
 import { settingsOf } from './settings.ts';
-import { VERSION } from './version.ts';
 
 /** Commands that do nothing but print: when nobody reads on, they are done. */
-const PRINTERS = new Set(['backups', 'ls', 'find', 'cat', 'diff', 'key']);
+const PRINTERS = new Set([
+  'backups',
+  'ls',
+  'find',
+  'cat',
+  'diff',
+  'key',
+  'status',
+  'coverage',
+  'schedule',
+  'jobs',
+]);
+
+/** Commands that talk to services, too. */
+const SERVED = new Set([
+  ...['init', 'backup', 'backups', 'restore', 'diff', 'ls', 'find', 'cat', 'verify', 'status'],
+  ...['doctor', 'policy', 'schedule', 'jobs', 'coverage'],
+]);
 
 type Options = Record<string, unknown>;
 /** A command's work: gives the exit code. Modules are loaded only when the command runs. */
@@ -48,7 +65,7 @@ function build(
   };
   add(
     'init',
-    'make store, registry and identity (or take the one of --identity)',
+    'make store, registry and identity (or take the one of --identity); with --server: enrol this host',
     async () => (await import('./commands/init.ts')).init,
   );
   add(
@@ -60,11 +77,31 @@ function build(
         .addOption(new Option('--full', 'read every file again').conflicts('differential'))
         .option('--differential', 'only what changed since the last full')
         .option('--tag <K=V>', 'mark the backup (again and again)', collect)
-        .option('--exclude <GLOB>', 'leave out what matches (git-ignore style)', collect)
+        .option(
+          '--exclude <GLOB>',
+          'leave out what matches (git-ignore style), as .tidemarkignore files do',
+          collect,
+        )
         .option('--exclude-from <FILE>', 'patterns from a file', collect)
         .option('--one-file-system', 'stay on the file system of DIR')
         .option('--accept-root', 'DIR was emptied or replaced on purpose')
         .option('--dry-run', 'say what would be stored; write nothing'),
+  );
+  add(
+    'watch <DIR...>',
+    'stay, and back up what changes a few seconds later, until SIGINT or SIGTERM',
+    async () => (await import('./commands/watch.ts')).watch,
+    (c) =>
+      c
+        .option('--every <SPAN>', 'between two commits, such as 500ms, 5s, 2min (here: 5s)')
+        .option(
+          '--settle <SPAN>',
+          'how long a file has to be quiet before it is taken, --every at most (here: 500ms)',
+        )
+        .option('--exclude <GLOB>', 'leave out what matches (git-ignore style)', collect)
+        .option('--exclude-from <FILE>', 'patterns from a file', collect)
+        .option('--one-file-system', 'stay on the file system of DIR')
+        .option('--accept-root', 'DIR was emptied or replaced on purpose'),
   );
   add('backups [DIR]', 'list the backups', async () => (await import('./commands/backups.ts')).backups);
   add(
@@ -107,6 +144,18 @@ function build(
     (c) => c.option('--read-data [N%]', 'read, decrypt and check every block, or those of N % of the packs'),
   );
   add(
+    'status [DIR]',
+    'how each folder stands: last backup, last full, what is under way, what failed',
+    async () => (await import('./commands/status.ts')).status,
+  );
+  add(
+    'coverage [DIR]',
+    'when folders were watched, and when changes may have gone unnoticed; of the last 24 hours',
+    async () => (await import('./commands/coverage.ts')).coverage,
+    (c) =>
+      c.option('--from <TIME>', `from when on: ${TIME_FORMS}`).option('--to <TIME>', 'until when; here: now'),
+  );
+  add(
     'expire [DIR]',
     'let backups go that no rule keeps; the rules are united, hours and days are those of the local time zone',
     async () => (await import('./commands/expire.ts')).expire,
@@ -140,8 +189,71 @@ function build(
     async () => (await import('./commands/tag.ts')).tag,
   );
   add(
-    'doctor',
-    'check the set-up and say what to do',
+    'policy <ACTION> [DIR]',
+    'policy set, show, remove: which backups of a folder are made by themselves, as long as `tidemark serve` or the services run',
+    async () => (await import('./commands/policy.ts')).policy,
+    (c) =>
+      c
+        .option(
+          '--full-every <WHEN>',
+          'a full each span (4w, 7d, 12h, 30min), or by a cron expression of five fields',
+        )
+        .option('--differential-every <WHEN>', 'the same for differentials')
+        .option('--differential-after-full', 'a differential as soon as a full is done')
+        .option(
+          '--time-zone <ZONE>',
+          'of cron expressions and of the window, such as Europe/Berlin (here: the local one)',
+        )
+        .option('--jitter <SPAN>', 'up to that much later, differently for each folder')
+        .option('--window <FROM-TO>', 'begin backups at these times of day only, such as 22:00-06:00')
+        .option('--exclude <GLOB>', 'leave out what matches (again and again)', collect)
+        .option('--tag <K=V>', 'mark the backups (again and again)', collect)
+        .option('--paused', 'keep the policy, make nothing')
+        .option(
+          '--watch-every <SPAN>',
+          'of `watch`: so long between two micro-differentials, such as 500ms, 5s, 2min',
+        )
+        .option(
+          '--recovery-point <SPAN>',
+          'of `watch`: an event tells when a change is older than that and in no backup yet',
+        ),
+  );
+  add(
+    'schedule [DIR]',
+    'say what is due when',
+    async () => (await import('./commands/schedule.ts')).schedule,
+  );
+  add(
+    'jobs [DIR]',
+    'list backups that wait, run or have ended by policy, the newest first',
+    async () => (await import('./commands/jobs.ts')).jobs,
+    (c) => c.option('--limit <N>', 'how many at most (here: 100)'),
+  );
+  add(
+    'serve',
+    'run the services in one process, until SIGTERM: API, scheduler, and backups by policy',
+    async () => (await import('./commands/serve.ts')).serve,
+    (c) =>
+      c
+        .option('--listen <HOST:PORT>', 'where it listens (TIDEMARK_LISTEN; here: 127.0.0.1:7337)')
+        .option(
+          '--url <URL>',
+          'under which other hosts reach it (TIDEMARK_URL; here: made of where it listens)',
+        ),
+  );
+  add(
+    'token <KIND> [ID]',
+    'token enrol, reader, admin: make a token for the services of this registry; token revoke ID',
+    async () => (await import('./commands/token.ts')).token,
+    (c) =>
+      c
+        .option('--name <NAME>', 'what it is for')
+        .option('--hours <N>', 'how long it is good (here: enrol 24, others until they are revoked)')
+        .option('--agent <ID>', 'with enrol: whose host was set up anew'),
+  );
+  add(
+    'doctor [DIR]',
+    'check the set-up and say what to do; also how DIR, or each folder with backups, would be watched',
     async () => (await import('./commands/doctor.ts')).doctor,
   );
   add(
@@ -197,21 +309,38 @@ async function perform(
   const settings = settingsOf(options);
   const output = new Output(settings);
   const interrupt = new AbortController();
-  const stop = () => interrupt.abort();
-  process.once('SIGINT', stop);
-  process.once('SIGTERM', stop);
+  abortOnSignals(interrupt);
   const stdout = watchStdout(output, PRINTERS.has(command.name()));
   try {
+    if (settings.server && !SERVED.has(command.name()))
+      throw new TmError(
+        'TM1001',
+        `${command.name()} works on a registry at hand: leave --server (TIDEMARK_SERVER) out`,
+      );
     const action = await load();
     const exit = await action({ settings, output, signal: interrupt.signal }, args, options);
     await new Promise<void>((resolve) => process.stdout.write('', () => resolve()));
     return stdout.failure === undefined ? exit : fallback.error(unwritten(stdout.failure));
   } catch (error) {
     return output.error(interrupt.signal.aborted ? new TmError('TM1508') : error);
-  } finally {
+  }
+}
+
+/**
+ * The first signal asks the command to end in order, one that comes a second later or more ends it at once. What
+ * comes sooner is the same wish: `timeout` signals its child and then its group.
+ */
+function abortOnSignals(interrupt: AbortController): void {
+  const stop = () => {
+    interrupt.abort();
+    setTimeout(forget, 1_000).unref();
+  };
+  const forget = () => {
     process.off('SIGINT', stop);
     process.off('SIGTERM', stop);
-  }
+  };
+  process.on('SIGINT', stop);
+  process.on('SIGTERM', stop);
 }
 
 /**

@@ -1,8 +1,12 @@
+import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { argumentTexts } from './argument-bytes.ts';
 import { formatBytes, formatDuration, messageToDisplay } from './display.ts';
-import { DECLARED, KEYS, unknownVariables } from './options.ts';
+import { DECLARED, KEYS, SERVE_VARIABLES, unknownVariables } from './options.ts';
 import { progressJson, progressText, RateMeter, secondsLeft } from './progress.ts';
+import { readServeConfig, SERVE } from './serve-config.ts';
 import { settingsOf } from './settings.ts';
 
 test('options win over variables, variables over defaults, and an empty variable is none', () => {
@@ -17,6 +21,8 @@ test('options win over variables, variables over defaults, and an empty variable
     progress: true,
     limits: { upload: undefined, download: undefined },
   });
+  expect(settings.compression).toBe('fast');
+  expect(settingsOf({ compression: 'off' }, { TIDEMARK_COMPRESSION: 'better' }).compression).toBe('off');
   expect(settingsOf({ progress: false }, env).progress).toBe(false);
   expect(settingsOf({ progress: true }, { TIDEMARK_NO_PROGRESS: '1' }).progress).toBe(false);
   expect(settingsOf({}, { XDG_DATA_HOME: '/x' }).home).toBe(
@@ -32,13 +38,17 @@ test.each([
   ['TIDEMARK_YES', 'y'],
   ['TIDEMARK_THREADS', '0'],
   ['TIDEMARK_THREADS', '65'],
+  ['TIDEMARK_COMPRESSION', 'best'],
   ['TIDEMARK_LIMIT_UPLOAD', '10X'],
   ['TIDEMARK_LIMIT_UPLOAD', '0'],
   ['TIDEMARK_LIMIT_DOWNLOAD', '-1'],
   ['TIDEMARK_STORE', 'ftp://host/dir'],
-  ['TIDEMARK_STORE', 'gs://bucket/dir'],
+  ['TIDEMARK_STORE', 'gs://Bucket/dir'],
+  ['TIDEMARK_STORE', 'gs://bucket//dir'],
+  ['TIDEMARK_GCS_ENDPOINT', '127.0.0.1:4443'],
+  ['TIDEMARK_GCS_ENDPOINT', 'http://host/path'],
   ['TIDEMARK_STORE', 'file://host/dir'],
-  ['TIDEMARK_SERVER', 'http://host'],
+  ['TIDEMARK_SERVER', 'host:7420'],
   ['TIDEMARK_HOME', 'a\udcff'],
   ['TIDEMARK_PG_IDLE_SECONDS', 'soon'],
 ])('%s=%s is refused by name', (variable, value) => {
@@ -49,11 +59,21 @@ test.each([
 
 test('a bad value of an option is refused by the option’s name, secrets are not shown', () => {
   expect(() => settingsOf({ threads: 'many' }, {})).toThrow('--threads=many: expected a whole number');
-  expect(() => settingsOf({ server: 'http://host' }, {})).toThrow('comes with the services');
+  for (const server of ['host:1', 'ftp://host', 'https://me:secret@host', 'https://host/?token=1'])
+    expect(() => settingsOf({ server }, {}), server).toThrow('expected http(s)://HOST:PORT');
   expect(() => settingsOf({ store: '' }, {})).toThrow('--store=: expected a value');
   const url = { TIDEMARK_REGISTRY_URL: 'mysql://me:very-secret@host/db' };
   expect(() => settingsOf({}, url)).toThrow('TIDEMARK_REGISTRY_URL: expected postgres://');
   expect(() => settingsOf({}, url)).not.toThrow('very-secret');
+});
+
+test('a bucket is a store, an emulator is named apart', () => {
+  const env = { TIDEMARK_STORE: 'gs://bucket/some/prefix', TIDEMARK_GCS_ENDPOINT: 'http://127.0.0.1:4443' };
+  expect(settingsOf({}, env)).toMatchObject({
+    storeUrl: 'gs://bucket/some/prefix',
+    gcsEndpoint: 'http://127.0.0.1:4443',
+  });
+  expect(settingsOf({}, {}).gcsEndpoint).toBeUndefined();
 });
 
 test('rates are in bytes a second, with units of 1024', () => {
@@ -121,4 +141,45 @@ test('what people read', () => {
     '2:03 h',
   ]);
   expect(messageToDisplay('a\u001b[31m\n\udcff\u202e\\ä')).toBe('a\\x1b[31m\\n\\xff\\u{202e}\\ä');
+});
+
+test('services are named with their tokens, which files hold for their owner only', () => {
+  expect(settingsOf({}, { TIDEMARK_TOKEN: 'unused' }).server).toBeUndefined();
+  const env = { TIDEMARK_SERVER: 'https://host:7420/', TIDEMARK_TOKEN: 'one', TIDEMARK_ENROL_TOKEN: 'two' };
+  expect(settingsOf({}, env).server).toEqual({ url: 'https://host:7420', token: 'one', enrolToken: 'two' });
+  const dir = mkdtempSync(join(tmpdir(), 'tidemark-settings-'));
+  try {
+    const file = join(dir, 'token');
+    writeFileSync(file, 'three\n', { mode: 0o600 });
+    const byFile = { TIDEMARK_SERVER: 'http://host', TIDEMARK_TOKEN_FILE: file };
+    expect(settingsOf({}, byFile).server?.token).toBe('three');
+    expect(settingsOf({}, { ...byFile, TIDEMARK_TOKEN: 'one' }).server?.token).toBe('one');
+    chmodSync(file, 0o604);
+    expect(() => settingsOf({}, byFile)).toThrow(expect.objectContaining({ code: 'TM1405' }));
+    writeFileSync(file, '');
+    chmodSync(file, 0o600);
+    expect(() => settingsOf({}, byFile)).toThrow('the file is empty');
+  } finally {
+    rmSync(dir, { recursive: true });
+  }
+});
+
+test('what `serve` reads is known to `doctor`, options win over variables, and all that is wrong is named', () => {
+  const known = [...SERVE_VARIABLES, ...KEYS.map((key): string => DECLARED[key].variable), 'LOG_LEVEL'];
+  for (const name of Object.keys(SERVE)) expect(known).toContain(name);
+  for (const name of SERVE_VARIABLES) expect(Object.keys(SERVE)).toContain(name);
+  expect(readServeConfig({}, { TIDEMARK_HOME: '/h' }).listen).toEqual({ host: '127.0.0.1', port: 7337 });
+  const env = { TIDEMARK_LISTEN: '0.0.0.0:1', TIDEMARK_URL: 'http://here/' };
+  const config = readServeConfig({ listen: '[::1]:0' }, env);
+  expect(config.listen).toEqual({ host: '::1', port: 0 });
+  expect(config.TIDEMARK_URL).toBe('http://here');
+  const wrong = {
+    TIDEMARK_LISTEN: 'here',
+    TIDEMARK_ADMIN_TOKEN: 'short',
+    TIDEMARK_DEFAULT_POLICY: '--fully',
+  };
+  for (const name of Object.keys(wrong))
+    expect(() => readServeConfig({}, wrong)).toThrow(
+      expect.objectContaining({ code: 'TM1002', message: expect.stringContaining(`${name}: `) }),
+    );
 });

@@ -1,7 +1,8 @@
-import { readFileSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
+import type { Compression } from '../../libs/model/compression.ts';
 import { TmError } from '../../libs/model/errors.ts';
 import { attributeOf, DECLARED, type Declared, type Key } from './options.ts';
 
@@ -11,19 +12,29 @@ export type GivenOptions = Readonly<Record<string, unknown>>;
 export interface Settings {
   readonly home: string;
   readonly storeUrl: string;
+  readonly gcsEndpoint: string | undefined;
   readonly registryUrl: string | undefined;
   readonly identityFile: string | undefined;
   readonly passphrase: string | undefined;
   readonly source: string | undefined;
+  /** Services to talk to instead of doing it here. */
+  readonly server: ServerSettings | undefined;
   readonly json: boolean;
   readonly quiet: boolean;
   readonly verbose: boolean;
   readonly progress: boolean;
   readonly yes: boolean;
   readonly threads: number;
+  readonly compression: Compression;
   /** Bytes a second. */
   readonly limits: { readonly upload: number | undefined; readonly download: number | undefined };
   readonly kafkaBrokers: string | undefined;
+}
+
+export interface ServerSettings {
+  readonly url: string;
+  readonly token: string | undefined;
+  readonly enrolToken: string | undefined;
 }
 
 type ValueOf<K extends Key> = ReturnType<(typeof DECLARED)[K]['parse']>;
@@ -68,7 +79,9 @@ function defaultHome(env: NodeJS.ProcessEnv): string {
 }
 
 const storeUrlOf = (value: string | undefined, home: string): string =>
-  value?.startsWith('file:') ? value : pathToFileURL(value ? resolve(value) : join(home, 'store')).href;
+  value !== undefined && /^(file|gs):/.test(value)
+    ? value
+    : pathToFileURL(value ? resolve(value) : join(home, 'store')).href;
 
 function passphraseOf(file: string | undefined, direct: string | undefined): string | undefined {
   if (!file) return direct;
@@ -79,25 +92,52 @@ function passphraseOf(file: string | undefined, direct: string | undefined): str
   }
 }
 
+/** A token that is given directly, or by a file that nobody else may read. */
+function tokenOf(direct: string | undefined, file: string | undefined, variable: string): string | undefined {
+  if (direct !== undefined || file === undefined) return direct;
+  try {
+    if ((statSync(file).mode & 0o077) !== 0) throw new TmError('TM1405', file);
+    const token = readFileSync(file, 'utf8').trim();
+    if (token !== '') return token;
+  } catch (error) {
+    if (error instanceof TmError) throw error;
+    throw new TmError('TM1002', `${variable}=${file}: ${(error as Error).message}`);
+  }
+  throw new TmError('TM1002', `${variable}=${file}: the file is empty`);
+}
+
+function serverOf(reader: Reader): ServerSettings | undefined {
+  const url = reader.value('server');
+  if (url === undefined) return undefined;
+  const [token, enrolToken] = [reader.value('token'), reader.value('enrolToken')];
+  return {
+    url,
+    token: tokenOf(token, reader.value('tokenFile'), DECLARED.tokenFile.variable),
+    enrolToken: tokenOf(enrolToken, reader.value('enrolTokenFile'), DECLARED.enrolTokenFile.variable),
+  };
+}
+
 /** Options over environment over defaults, each checked at once. */
 export function settingsOf(given: GivenOptions, env: NodeJS.ProcessEnv = process.env): Settings {
   const reader = new Reader(given, env);
-  reader.value('server');
   reader.value('postgresIdleSeconds');
   const home = resolve(reader.value('home') ?? defaultHome(env));
   return {
     home,
     storeUrl: storeUrlOf(reader.value('store'), home),
+    gcsEndpoint: reader.value('gcsEndpoint'),
     registryUrl: reader.value('registryUrl'),
     identityFile: reader.value('identity'),
     passphrase: passphraseOf(reader.value('passphraseFile'), reader.value('passphrase')),
     source: reader.value('source'),
+    server: serverOf(reader),
     json: reader.value('json') ?? false,
     quiet: reader.value('quiet') ?? false,
     verbose: reader.value('verbose') ?? false,
     progress: !(reader.value('noProgress') ?? false),
     yes: reader.value('yes') ?? false,
     threads: reader.value('threads') ?? 2,
+    compression: reader.value('compression') ?? 'fast',
     limits: { upload: reader.value('limitUpload'), download: reader.value('limitDownload') },
     kafkaBrokers: reader.value('kafkaBrokers'),
   };

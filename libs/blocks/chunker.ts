@@ -45,6 +45,11 @@ export class Chunker {
     return this.#native !== undefined;
   }
 
+  /** Bytes that make one block, whatever they are: nothing has to be looked for in them. */
+  get wholeUpTo(): number {
+    return this.#params.min;
+  }
+
   /**
    * End of the block that begins at `start`, from the bytes up to `end`. 0: more bytes are needed, unless they are
    * `final`; the next call is about the same block then, and goes on where this one stopped. Depends on the bytes only,

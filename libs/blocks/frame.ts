@@ -1,8 +1,8 @@
-import { createDecipheriv } from 'node:crypto';
 import { type Compressor, openCompressor } from '../codec/compressor.ts';
 import { decompress } from '../codec/decompressor.ts';
 import { GCM_TAG_BYTES, type GcmCipher, openGcm } from '../codec/gcm.ts';
-import { release } from '../codec/release.ts';
+import { gcmDecrypt } from '../codec/gcm-decrypt.ts';
+import type { Compression } from '../model/compression.ts';
 import { blake3 } from '../model/digests.ts';
 import { TmError } from '../model/errors.ts';
 import { encodeFrameBlocks } from './frame-blocks.ts';
@@ -17,7 +17,6 @@ import type { FrameBlock, SealedFrame } from './intake.ts';
 const FRAME_HEADER_BYTES = 48;
 const FRAME_TAG_BYTES = GCM_TAG_BYTES;
 export const FRAME_CHECKSUM_BYTES = 16;
-const COMPRESSION_LEVEL = 1;
 /** Limit of the format, of plaintext. */
 const MAX_FRAME_BYTES = 8 * 1024 * 1024;
 const MAGIC = 0x4654;
@@ -82,11 +81,12 @@ export class FrameSealer {
     key: Buffer;
     firstFrameNo: number;
     endFrameNo: number;
+    compression?: Compression | undefined;
     codecs?: FrameCodecs;
   }) {
     this.#keyId = options.keyId;
     this.#codecs = options.codecs ?? {
-      compressor: openCompressor(COMPRESSION_LEVEL),
+      compressor: openCompressor(options.compression ?? 'fast'),
       cipher: openGcm(options.key),
     };
     const context = Buffer.concat([CONTEXT, uuidBytes(options.domainId)]);
@@ -113,8 +113,8 @@ export class FrameSealer {
     const end = FRAME_HEADER_BYTES + stored + FRAME_TAG_BYTES;
     const tag = frame.subarray(end - FRAME_TAG_BYTES, end);
     this.#codecs.cipher.encrypt(nonceOf(this.#header), this.#aad, room.subarray(0, stored), tag);
-    const bytes = Buffer.from(new ArrayBuffer(end));
-    frame.copy(bytes, 0, 0, end);
+    const bytes = Buffer.allocUnsafeSlow(end);
+    frame.copy(bytes);
     return {
       bytes,
       checksum: Buffer.from(new Uint8Array(blake3(bytes).subarray(0, FRAME_CHECKSUM_BYTES)).buffer),
@@ -160,13 +160,20 @@ export class FrameSealer {
   }
 }
 
-/** Memory for one plaintext after the other, so that reading many frames leaves nothing to collect. */
+/** Memory for one frame after the other, so that reading many leaves nothing to collect. */
 export class PlainMemory {
-  #bytes = Buffer.alloc(0);
+  #plain = Buffer.alloc(0);
+  #packed = Buffer.alloc(0);
 
-  room(length: number): Buffer {
-    if (length > this.#bytes.length) this.#bytes = Buffer.allocUnsafeSlow(length);
-    return this.#bytes.subarray(0, length);
+  plain(length: number): Buffer {
+    if (length > this.#plain.length) this.#plain = Buffer.allocUnsafeSlow(length);
+    return this.#plain.subarray(0, length);
+  }
+
+  /** For what is to be decompressed. */
+  packed(length: number): Buffer {
+    if (length > this.#packed.length) this.#packed = Buffer.allocUnsafeSlow(length);
+    return this.#packed.subarray(0, length);
   }
 }
 
@@ -176,26 +183,20 @@ export class PlainMemory {
  */
 export function openFrame(bytes: Buffer, domainId: string, key: Buffer, memory = new PlainMemory()): Buffer {
   const { codec, plainLength, storedLength } = parseFrameHeader(bytes);
-  if (bytes.length !== FRAME_HEADER_BYTES + storedLength + FRAME_TAG_BYTES)
-    throw new TmError('TM1206', 'a frame of another length');
+  const end = FRAME_HEADER_BYTES + storedLength;
+  if (bytes.length !== end + FRAME_TAG_BYTES) throw new TmError('TM1206', 'a frame of another length');
   const header = bytes.subarray(0, FRAME_HEADER_BYTES);
-  const decipher = createDecipheriv('aes-256-gcm', key, nonceOf(header));
-  decipher.setAAD(Buffer.concat([CONTEXT, uuidBytes(domainId), header]));
-  decipher.setAuthTag(bytes.subarray(FRAME_HEADER_BYTES + storedLength));
-  let body: Buffer;
-  try {
-    body = decipher.update(bytes.subarray(FRAME_HEADER_BYTES, FRAME_HEADER_BYTES + storedLength));
-    decipher.final();
-    if (codec === CODEC.zstd) {
-      const packed = body;
-      body = memory.room(plainLength);
-      const length = decompress(packed, body);
-      release(packed);
-      if (length !== plainLength) throw new Error('not decompressed');
-    }
-  } catch (error) {
-    throw new TmError('TM1601', 'a frame does not open', { cause: error });
-  }
-  if (body.length !== plainLength) throw new TmError('TM1601', 'a frame of another length than it says');
-  return body;
+  const sealed = {
+    nonce: nonceOf(header),
+    associated: Buffer.concat([CONTEXT, uuidBytes(domainId), header]),
+    bytes: bytes.subarray(FRAME_HEADER_BYTES, end),
+    tag: bytes.subarray(end),
+  };
+  const isPacked = codec === CODEC.zstd;
+  const stored = isPacked ? memory.packed(storedLength) : memory.plain(storedLength);
+  if (!gcmDecrypt(key, sealed, stored)) throw new TmError('TM1601', 'a frame does not open');
+  const plain = isPacked ? memory.plain(plainLength) : stored;
+  const length = isPacked ? decompress(stored, plain) : stored.length;
+  if (length !== plainLength) throw new TmError('TM1601', 'a frame of another length than it says');
+  return plain;
 }

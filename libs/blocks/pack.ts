@@ -3,7 +3,7 @@ import { ByteWriter } from '../model/byte-writer.ts';
 import { Blake3Stream, blake3 } from '../model/digests.ts';
 import { TmError } from '../model/errors.ts';
 import { FRAME_CHECKSUM_BYTES } from './frame.ts';
-import { decodeFrameBlocks, readFrameBlocks } from './frame-blocks.ts';
+import { decodeFrameBlocks, readFrameBlocks, skipFrameBlocks } from './frame-blocks.ts';
 import type { BlockKind, BlockLocation, FrameBlock, SealedFrame } from './intake.ts';
 
 /**
@@ -14,7 +14,7 @@ import type { BlockKind, BlockLocation, FrameBlock, SealedFrame } from './intake
  */
 const MAGIC = Buffer.from('TMPACK01');
 const END_MAGIC = Buffer.from('TMPKEND1');
-const HEADER_BYTES = 24;
+export const PACK_HEADER_BYTES = 24;
 const TRAILER_BYTES = 56;
 const MAX_PACK_BYTES = 64 * 1024 * 1024;
 const MAX_INDEX_BYTES = 32 * 1024 * 1024;
@@ -36,6 +36,7 @@ export interface IndexedFrame {
   readonly offset: number;
   readonly length: number;
   readonly checksum: Buffer;
+  /** Of an index that was read, made anew each time: a pack's blocks are thousands. */
   readonly blocks: readonly FrameBlock[];
 }
 
@@ -52,6 +53,12 @@ export const packName = (id: Buffer): string => {
 
 const uuidOf = (bytes: Buffer): string =>
   bytes.toString('hex').replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5');
+
+/** The domain (UUID) that a pack's header names. Throws TM1206 where it is no pack's header. */
+export function domainOfPack(header: Buffer): string {
+  if (!header.subarray(0, MAGIC.length).equals(MAGIC)) throw new TmError('TM1206', 'no pack');
+  return uuidOf(header.subarray(MAGIC.length, PACK_HEADER_BYTES));
+}
 
 /** Puts frames into one pack, in order, and hashes them on the way. */
 export class PackBuilder {
@@ -146,9 +153,9 @@ export async function readPackIndex(
   read: (offset: number, length: number) => Promise<Buffer>,
   size: number,
 ): Promise<PackIndex> {
-  if (size < HEADER_BYTES + TRAILER_BYTES || size > MAX_PACK_BYTES)
+  if (size < PACK_HEADER_BYTES + TRAILER_BYTES || size > MAX_PACK_BYTES)
     throw new TmError('TM1206', `a pack of ${size} bytes`);
-  const header = await read(0, HEADER_BYTES);
+  const header = await read(0, PACK_HEADER_BYTES);
   const trailer = await read(size - TRAILER_BYTES, TRAILER_BYTES);
   if (!header.subarray(0, MAGIC.length).equals(MAGIC) || !trailer.subarray(48).equals(END_MAGIC))
     throw new TmError('TM1206', 'no pack');
@@ -168,8 +175,16 @@ function parseIndex(bytes: Buffer): Pick<PackIndex, 'keys' | 'frames'> {
   const frames: IndexedFrame[] = [];
   for (let n = input.u32(); n > 0; n--) {
     const [offset, length, checksum] = [input.u32(), input.u32(), input.bytes(FRAME_CHECKSUM_BYTES)];
-    const blocks = readFrameBlocks(input);
-    frames.push({ offset, length, checksum, blocks });
+    const { start, end } = skipFrameBlocks(input);
+    const blocks = () => readFrameBlocks(new ByteReader(bytes, start, end));
+    frames.push({
+      offset,
+      length,
+      checksum,
+      get blocks() {
+        return blocks();
+      },
+    });
   }
   input.end();
   return { keys, frames };

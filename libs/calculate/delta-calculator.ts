@@ -9,26 +9,31 @@ import type { BackupInfo } from '../model/backup.ts';
 import { blake3, DigestSum, EntryHasher } from '../model/digests.ts';
 import { decodeState, type EntryState } from '../model/entry.ts';
 import { TmError } from '../model/errors.ts';
-import { type EntryRecord, RecordOp, RecordWriter, readRecords } from '../model/records.ts';
-import type { EntriesTable, EntryVersion, SourceRow } from '../registry/port.ts';
+import { type EntryRecord, RecordCursor, RecordOp, RecordWriter, readRecords } from '../model/records.ts';
+import type { FixedSource } from '../registry/fixed-sources.ts';
+import type { EntriesTable, EntryVersion } from '../registry/port.ts';
 
 /** What the calculator has to know of a backup; fixed at open. */
 export interface BackupContext {
   readonly backup: BackupInfo;
-  readonly source: SourceRow;
+  readonly source: FixedSource;
 }
 
-const NO_HASH = Buffer.alloc(32);
 const KEYS_A_QUERY = 1000;
 
 type Tally = { -readonly [K in keyof PieceCounts]: PieceCounts[K] };
 
-/** A record with its entry hash, what the base has of the path, and whether the record differs from that. */
+/** A batch's records, by their number in it, beside what the base has of their paths. */
 interface Compared {
-  readonly record: EntryRecord;
-  readonly hash: Buffer;
-  readonly base: EntryVersion | undefined;
-  readonly differs: boolean;
+  readonly ops: Uint8Array;
+  /** Entry hashes, 32 bytes each; zeros for gone and kept records. */
+  readonly hashes: Buffer;
+  /** 1 where the record differs from the base. */
+  readonly differs: Uint8Array;
+  /** Made when first wanted: of a source's first backup nobody wants them. */
+  readonly records: () => readonly EntryRecord[];
+  /** Empty where there is no base. */
+  readonly bases: readonly (EntryVersion | undefined)[];
 }
 
 /**
@@ -49,13 +54,12 @@ export class DeltaCalculator {
   async calculate(message: ChangeMessage): Promise<DeltaMessage> {
     if (message.type === 'seal') return message;
     const context = await this.#context(message.header.backupId);
-    const records = checkedRecords(message);
-    const compared = await this.#compare(context, records);
+    const compared = await this.#compare(context, message);
     const asBaseline = await this.#againAsBaseline(context, compared);
     return segmentOf(message, compared, asBaseline);
   }
 
-  #hasher(source: SourceRow): EntryHasher {
+  #hasher(source: FixedSource): EntryHasher {
     let hasher = this.#hashers.get(source.id);
     if (!hasher) {
       hasher = new EntryHasher(source.key);
@@ -69,7 +73,6 @@ export class DeltaCalculator {
     seq: number,
     keys: readonly EntryRecord[],
   ): Promise<(EntryVersion | undefined)[]> {
-    if (seq === 0) return keys.map(() => undefined);
     const found: (EntryVersion | undefined)[] = [];
     for (let at = 0; at < keys.length; at += KEYS_A_QUERY) {
       found.push(...(await this.#entries.lookup(sourceId, seq, keys.slice(at, at + KEYS_A_QUERY))));
@@ -77,101 +80,110 @@ export class DeltaCalculator {
     return found;
   }
 
-  async #compare({ backup, source }: BackupContext, records: readonly EntryRecord[]): Promise<Compared[]> {
-    const hasher = this.#hasher(source);
-    const bases = await this.#lookup(source.id, backup.baseSeq, records);
-    return records.map((record, i) => {
+  async #compare({ backup, source }: BackupContext, batch: ChangeBatch): Promise<Compared> {
+    const { ops, hashes } = hashesOf(batch, this.#hasher(source));
+    let made: EntryRecord[] | undefined;
+    const records = () => {
+      made ??= [...readRecords(batch.body)];
+      return made;
+    };
+    const bases = backup.baseSeq === 0 ? [] : await this.#lookup(source.id, backup.baseSeq, records());
+    const differs = ops.map((op, i) => {
       const base = bases[i];
-      if (record.op !== RecordOp.present) {
-        const differs = record.op === RecordOp.kept || base !== undefined;
-        return { record, hash: NO_HASH, base, differs };
-      }
-      const hash = hasher.hash(record.dir, record.name, record.state);
-      return { record, hash, base, differs: !base?.hash.equals(hash) };
+      if (op === RecordOp.kept) return 1;
+      if (op === RecordOp.gone) return base ? 1 : 0;
+      return base && hashes.compare(base.hash, 0, 32, i * 32, i * 32 + 32) === 0 ? 0 : 1;
     });
+    return { ops, hashes, differs, records, bases };
   }
 
-  /** For each differing record: 1 where the baseline has the very same state (or has not the path that is gone). */
-  async #againAsBaseline(
-    { backup, source }: BackupContext,
-    compared: readonly Compared[],
-  ): Promise<Map<Compared, boolean>> {
-    const again = new Map<Compared, boolean>();
+  /** One byte for each record: 1 where it differs and the baseline has the very same state (or has not the path that is gone). */
+  async #againAsBaseline({ backup, source }: BackupContext, compared: Compared): Promise<Uint8Array> {
+    const { ops, hashes, differs, records } = compared;
+    const again = new Uint8Array(ops.length);
     if (backup.kind === 'full' || backup.baselineSeq === backup.baseSeq) return again;
-    const differing = compared.filter((one) => one.differs && one.record.op !== RecordOp.kept);
-    const baselines = await this.#lookup(
-      source.id,
-      backup.baselineSeq,
-      differing.map((one) => one.record),
-    );
-    differing.forEach((one, i) => {
-      const there = baselines[i];
-      again.set(
-        one,
-        one.record.op === RecordOp.gone ? there === undefined : there?.hash.equals(one.hash) === true,
-      );
+    const differing = numbersOf(differs).filter((i) => ops[i] !== RecordOp.kept);
+    const keys = differing.map((i) => records()[i]!);
+    const baselines = backup.baselineSeq === 0 ? [] : await this.#lookup(source.id, backup.baselineSeq, keys);
+    differing.forEach((i, n) => {
+      const there = baselines[n];
+      const isAgain =
+        ops[i] === RecordOp.gone ? !there : there?.hash.equals(hashes.subarray(i * 32, i * 32 + 32));
+      again[i] = isAgain ? 1 : 0;
     });
     return again;
   }
 }
 
-function checkedRecords(batch: ChangeBatch): EntryRecord[] {
+const numbersOf = (marks: Uint8Array): number[] => Array.from(marks.keys()).filter((i) => marks[i] === 1);
+
+/** Throws TM1505 where the batch is not what its digest and count say. */
+function hashesOf(batch: ChangeBatch, hasher: EntryHasher): Pick<Compared, 'ops' | 'hashes'> {
   if (!blake3(batch.body).equals(batch.digest))
     throw new TmError('TM1505', 'the batch differs from its digest');
-  const records = [...readRecords(batch.body)];
-  if (records.length !== batch.count)
-    throw new TmError('TM1505', `${records.length} records instead of ${batch.count}`);
-  return records;
+  const ops = new Uint8Array(batch.count);
+  const hashes = Buffer.alloc(batch.count * 32);
+  const cursor = new RecordCursor(batch.body);
+  let count = 0;
+  for (; cursor.next(); count++) {
+    if (count >= batch.count) continue;
+    ops[count] = cursor.op;
+    if (cursor.op === RecordOp.present) hasher.hashRecord(cursor, hashes, count * 32);
+  }
+  if (count !== batch.count) throw new TmError('TM1505', `${count} records instead of ${batch.count}`);
+  return { ops, hashes };
 }
 
-function segmentOf(
-  batch: ChangeBatch,
-  compared: readonly Compared[],
-  again: Map<Compared, boolean>,
-): DeltaSegment {
-  const hashes: Buffer[] = [];
-  const flags: number[] = [];
+function segmentOf(batch: ChangeBatch, compared: Compared, again: Uint8Array): DeltaSegment {
+  const { ops, hashes, differs, bases } = compared;
   const added = new DigestSum();
   const removed = new DigestSum();
   const counts: Tally = { added: 0, changed: 0, metadata: 0, deleted: 0, equal: 0, kept: 0 };
-  for (const one of compared) {
-    counts[kindOf(one)]++;
-    if (!one.differs) continue;
-    hashes.push(one.hash);
-    flags.push(again.get(one) ? 1 : 0);
-    if (one.record.op === RecordOp.kept) continue;
-    added.add(one.hash);
-    if (one.base) removed.add(one.base.hash);
+  for (let i = 0; i < ops.length; i++) {
+    counts[kindOf(compared, i)]++;
+    if (!differs[i] || ops[i] === RecordOp.kept) continue;
+    added.add(hashes, i * 32);
+    const base = bases[i];
+    if (base) removed.add(base.hash);
   }
   return {
     type: 'segment',
     header: batch.header,
     batchCount: batch.count,
     batchDigest: batch.digest,
-    count: hashes.length,
-    hashes: Buffer.concat(hashes),
-    asBaseline: Buffer.from(flags),
+    ...differingOf(batch, compared, again),
     added: added.bytes(),
     removed: removed.bytes(),
     counts,
-    body: bodyOf(batch, compared, hashes.length),
   };
 }
 
 /** The differing records; mostly that is the batch as it came. */
-function bodyOf(batch: ChangeBatch, compared: readonly Compared[], differing: number): Buffer {
-  if (differing === compared.length) return batch.body;
+function differingOf(
+  batch: ChangeBatch,
+  { hashes, differs, records }: Compared,
+  again: Uint8Array,
+): Pick<DeltaSegment, 'count' | 'hashes' | 'asBaseline' | 'body'> {
+  const differing = numbersOf(differs);
+  const count = differing.length;
+  if (count === differs.length) return { count, hashes, asBaseline: Buffer.from(again), body: batch.body };
   const writer = new RecordWriter();
-  for (const { differs, record } of compared) if (differs) writer.record(record);
-  return writer.finish();
+  for (const i of differing) writer.record(records()[i]!);
+  return {
+    count,
+    hashes: Buffer.concat(differing.map((i) => hashes.subarray(i * 32, i * 32 + 32))),
+    asBaseline: Buffer.from(differing.map((i) => again[i]!)),
+    body: writer.finish(),
+  };
 }
 
-function kindOf({ record, base, differs }: Compared): keyof PieceCounts {
-  if (record.op === RecordOp.kept) return 'kept';
-  if (!differs) return 'equal';
-  if (record.op === RecordOp.gone) return 'deleted';
+function kindOf({ ops, differs, records, bases }: Compared, i: number): keyof PieceCounts {
+  if (ops[i] === RecordOp.kept) return 'kept';
+  if (!differs[i]) return 'equal';
+  if (ops[i] === RecordOp.gone) return 'deleted';
+  const base = bases[i];
   if (!base) return 'added';
-  return sameContent(decodeState(base.state), decodeState(record.state)) ? 'metadata' : 'changed';
+  return sameContent(decodeState(base.state), decodeState(records()[i]!.state)) ? 'metadata' : 'changed';
 }
 
 /** True when two states of a path differ in metadata at most: same type, content, target and device. */

@@ -32,5 +32,10 @@ export const zlibDecompressor: Decompress = (packed, into) => {
   }
 };
 
-/** The thread's own. */
-export const decompress: Decompress = nativeDecompressor() ?? zlibDecompressor;
+let own: Decompress | undefined;
+
+/** The thread's own, made when it is needed. */
+export const decompress: Decompress = (packed, into) => {
+  own ??= nativeDecompressor() ?? zlibDecompressor;
+  return own(packed, into);
+};

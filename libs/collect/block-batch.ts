@@ -15,7 +15,8 @@ interface Held extends FrameBlock {
  * buffers are the sink's from then on.
  */
 export interface BlockSink {
-  missing(ids: Buffer): Promise<Uint8Array>;
+  /** `bytes`: content of the blocks, so that progress can be told within a large file. */
+  missing(ids: Buffer, bytes: number): Promise<Uint8Array>;
   frames(frames: readonly SealedFrame[]): Promise<void>;
 }
 
@@ -45,7 +46,8 @@ export class BlockBatch {
     if (this.#held.length === 0) return;
     const held = this.#held;
     this.#held = [];
-    const missing = await this.#sink.missing(idsOf(held));
+    const bytes = held.reduce((sum, { length }) => sum + length, 0);
+    const missing = await this.#sink.missing(idsOf(held), bytes);
     const wanted = new Map<string, Held>();
     held.forEach((block, i) => {
       if (missing[i]) wanted.set(block.id.toString('latin1'), block);

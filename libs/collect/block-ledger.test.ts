@@ -114,3 +114,22 @@ test('a block that becomes durable while another task asks for it is not sent ag
   expect([...(await answer)]).toEqual([0, 1]);
   expect(asked[1]).toEqual([b.toString('hex')]);
 });
+
+test('what a task has asked for is told once, those on their way from another task too', async () => {
+  const { ledger } = rig();
+  const [a, b] = [randomBytes(32), randomBytes(32)];
+  await ledger.missing(1, a);
+  await ledger.missing(2, Buffer.concat([a, b]));
+  await ledger.missing(2, b);
+  expect(Buffer.concat(ledger.takeAsked(2))).toEqual(Buffer.concat([a, b, b]));
+  expect(ledger.takeAsked(2)).toEqual([]);
+  expect(Buffer.concat(ledger.takeAsked(1))).toEqual(a);
+});
+
+test('a task that asks for more than is remembered is said to have asked for nothing', async () => {
+  const { ledger } = rig();
+  const many = Buffer.alloc(17 * 1024 * 1024, 1);
+  await ledger.missing(1, many.subarray(0, 32));
+  for (let i = 0; i < 2; i++) ledger.missing(1, many);
+  expect(ledger.takeAsked(1)).toEqual([]);
+});

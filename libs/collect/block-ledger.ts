@@ -1,5 +1,8 @@
-import { decodeFrameBlocks } from '../blocks/frame-blocks.ts';
+import { frameBlockIds } from '../blocks/frame-blocks.ts';
 import type { BlockIntake, SealedFrame } from '../blocks/intake.ts';
+
+/** Of ids of one task that are remembered: a file of a TB has so many. */
+const MAX_ASKED_BYTES = 32 * 1024 * 1024;
 
 /** Blocks that one task was told to send. */
 class Sending {
@@ -37,6 +40,8 @@ export class BlockLedger {
   /** By block id. Entries go as soon as the block is durable. */
   readonly #onTheWay = new Map<string, Sending>();
   readonly #waitsFor = new Map<number, Set<Promise<void>>>();
+  /** Ids that each task has asked for, while they are not too many. */
+  readonly #asked = new Map<number, { readonly ids: Buffer[]; bytes: number }>();
   newBytes = 0;
   storedBytes = 0;
 
@@ -56,8 +61,11 @@ export class BlockLedger {
    */
   async missing(task: number, ids: Buffer): Promise<Uint8Array> {
     const mine = new Sending();
+    this.#note(task, ids);
+    const count = ids.length / 32;
+    const missing = new Uint8Array(count);
     const asked: { id: string; i: number }[] = [];
-    for (let i = 0; i < ids.length / 32; i++) {
+    for (let i = 0; i < count; i++) {
       const id = ids.toString('latin1', i * 32, i * 32 + 32);
       const sending = this.#onTheWay.get(id);
       if (sending === mine) continue; // twice in one question: sent once
@@ -68,14 +76,29 @@ export class BlockLedger {
         asked.push({ id, i });
       }
     }
-    const missing = new Uint8Array(ids.length / 32);
     if (asked.length === 0) return missing;
-    const answer = await this.#intake.missing(Buffer.from(asked.map(({ id }) => id).join(''), 'latin1'));
+    const all = asked.length === count;
+    const answer = await this.#intake.missing(all ? ids : idsOf(asked));
     asked.forEach(({ id, i }, n) => {
       missing[i] = answer[n]!;
       if (missing[i] === 0) this.#settle([id], (sending) => sending.arrive());
     });
     return missing;
+  }
+
+  #note(task: number, ids: Buffer): void {
+    const asked = this.#asked.get(task) ?? { ids: [], bytes: 0 };
+    this.#asked.set(task, asked);
+    asked.bytes += ids.length;
+    if (asked.bytes <= MAX_ASKED_BYTES) asked.ids.push(ids);
+    else asked.ids.length = 0;
+  }
+
+  /** Ids of all blocks that the task's entries name, none where they are too many; they are forgotten then. */
+  takeAsked(task: number): readonly Buffer[] {
+    const { ids } = this.#asked.get(task) ?? { ids: [] };
+    this.#asked.delete(task);
+    return ids;
   }
 
   /** Resolves when more may be sent. */
@@ -84,7 +107,7 @@ export class BlockLedger {
     for (const frame of frames) {
       this.newBytes += frame.plainLength;
       this.storedBytes += frame.bytes.length;
-      for (const block of decodeFrameBlocks(frame.index)) ids.push(block.id.toString('latin1'));
+      ids.push(...frameBlockIds(frame.index));
     }
     const { accepted, durable } = this.#intake.put(frames);
     this.#depend(task, durable);
@@ -110,3 +133,6 @@ export class BlockLedger {
     if (waits) await Promise.all(waits);
   }
 }
+
+const idsOf = (asked: readonly { readonly id: string }[]): Buffer =>
+  Buffer.from(asked.map(({ id }) => id).join(''), 'latin1');

@@ -1,24 +1,32 @@
 import { setImmediate } from 'node:timers/promises';
 import type { BlockIntake } from '../blocks/intake.ts';
 import type { Seal } from '../contracts/messages.ts';
+import type { BackupInfo } from '../model/backup.ts';
 import { DigestSum } from '../model/digests.ts';
 import { isNote, TmError } from '../model/errors.ts';
-import type { OpenedBackup } from '../registry/port.ts';
 import {
   LeftOut,
-  type Scan,
+  type NewState,
   type ScanEntry,
-  type StateWriter,
+  type ScanSource,
   type WorkBatch,
   type WorkItem,
 } from '../scan/index.ts';
 import type { Transport } from '../transport/port.ts';
 import { BlockLedger } from './block-ledger.ts';
 import { EventPublisher } from './event-publisher.ts';
-import { Outcome, type TaskResult, type WorkerSetup } from './protocol.ts';
+import type { KnownEntries, Resumed } from './known-entries.ts';
+import {
+  type BackupStart,
+  type ItemProblem,
+  Outcome,
+  type TaskResult,
+  type WorkerSetup,
+} from './protocol.ts';
 import { packTask } from './task.ts';
 import { untilSettled } from './until-settled.ts';
-import { WorkerPool } from './worker-pool.ts';
+import type { WarmWorkers } from './warm-workers.ts';
+import { type PoolEvents, WorkerPool } from './worker-pool.ts';
 
 /** An entry that could not be read, was skipped, or is flagged; for the person. */
 export interface CollectProblem {
@@ -36,27 +44,49 @@ export interface CollectProgress {
   readonly newBytes: number;
 }
 
+/** What collecting has to know of the backup that was opened. */
+export interface OpenedForCollecting {
+  readonly backup: Pick<BackupInfo, 'id' | 'sourceId' | 'seq' | 'epoch' | 'kind'>;
+  /** State digest of the base; zeros when there is none. */
+  readonly baseDigest: Buffer;
+  /** Batches go to so many shards in turn; default 1. */
+  readonly shards?: number;
+}
+
 export interface CollectDeps {
-  readonly scan: Scan;
-  readonly state: StateWriter;
+  readonly scan: ScanSource;
+  readonly state: NewState;
   readonly intake: BlockIntake;
-  readonly transport: Transport;
+  readonly transport: Pick<Transport, 'publish'>;
   /** Asked once, when there is something to read: an unchanged tree needs no worker and no data key. */
   readonly workers: () => Promise<readonly WorkerSetup[]>;
-  readonly opened: OpenedBackup;
+  /** What workers that were made for an earlier backup have to be told. */
+  readonly start: BackupStart;
+  /** Has workers of earlier backups of the source. */
+  readonly warm?: WarmWorkers | undefined;
+  readonly opened: OpenedForCollecting;
   readonly now: () => Date;
   readonly onProblem: (problem: CollectProblem) => void;
   readonly onProgress: (progress: CollectProgress) => void;
+  /** What an earlier attempt has read and this one used; told once all was read. */
+  readonly onResumed?: ((resumed: Resumed) => void) | undefined;
+  readonly resume: KnownEntries;
   /** All patches of the new state are in; called before the seal goes out. */
   readonly onState: (stateDigest: Buffer) => void;
+  /** As Seal.gaps. */
+  readonly gaps?: readonly string[] | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
-/** Work that is out with the workers, by task. */
+/** Work that is out with the workers. */
 interface Pending {
   readonly batch: WorkBatch;
-  readonly items: readonly { dir: Buffer; item: WorkItem }[];
+  /** Items that an earlier attempt has read. */
+  readonly known: number;
+  /** Bytes that count as done already. */
+  read: number;
 }
+type TaskOutcome = Omit<TaskResult, 'id' | 'bodies' | 'bytesRead'>;
 
 /**
  * The agent's part of one backup: pulls the scan, has the workers read what changed, publishes change events once
@@ -67,6 +97,7 @@ export class Collector {
   readonly #ledger: BlockLedger;
   readonly #publisher: EventPublisher;
   #pool: WorkerPool | undefined;
+  /** Work that is out with the workers, by task. */
   readonly #pending = new Map<number, Pending>();
   /** Results whose publishing is under way. */
   readonly #settling = new Set<Promise<void>>();
@@ -89,13 +120,17 @@ export class Collector {
     this.#ledger = new BlockLedger(deps.intake);
     const { backup } = deps.opened;
     const { id: backupId, sourceId, epoch } = backup;
-    this.#publisher = new EventPublisher(deps.transport, { backupId, sourceId, epoch, shard: 0, schema: 1 });
+    const header = { backupId, sourceId, epoch, schema: 1 } as const;
+    this.#publisher = new EventPublisher(deps.transport, header, deps.opened.shards);
     this.#digest = DigestSum.from(deps.opened.baseDigest);
   }
 
   async #workers(): Promise<WorkerPool> {
-    this.#pool ??= new WorkerPool(await this.#deps.workers(), {
-      missing: (task, ids) => this.#ledger.missing(task, ids),
+    this.#pool ??= await this.#takePool({
+      missing: (task, ids, bytes) => {
+        this.#readSome(task, bytes);
+        return this.#ledger.missing(task, ids);
+      },
       frames: (task, frames) => this.#ledger.frames(task, frames),
       result: (result) => this.#settle(result),
       failed: (error) => this.#fail(error),
@@ -103,27 +138,43 @@ export class Collector {
     return this.#pool;
   }
 
+  async #takePool(events: PoolEvents): Promise<WorkerPool> {
+    const { warm, workers, start } = this.#deps;
+    return warm ? warm.take(workers, events, start) : new WorkerPool(await workers(), events);
+  }
+
+  async #closePool(succeeded: boolean): Promise<void> {
+    if (!this.#pool) return;
+    await (this.#deps.warm?.giveBack(this.#pool, succeeded) ?? this.#pool.close());
+  }
+
   /** Resolves when the seal is out; the commit comes after. */
   async run(): Promise<void> {
+    const { resume } = this.#deps;
+    let isSealed = false;
     const onAbort = () => this.#fail(new TmError('TM1508'));
     this.#deps.signal?.addEventListener('abort', onAbort, { once: true });
     try {
       if (this.#deps.signal?.aborted) onAbort();
-      const readFrom = this.#deps.now().getTime();
+      const began = this.#deps.now().getTime();
       await this.#pull();
       await this.#drain();
+      if (resume.resumed.files > 0) this.#deps.onResumed?.(resume.resumed);
       const stateDigest = this.#stateDigest();
       this.#deps.onState(stateDigest);
       await this.#publisher.seal({
         stateDigest,
         totals: this.#totals(),
-        readFrom,
+        readFrom: Math.min(began, resume.resumed.since),
         readTo: this.#deps.now().getTime(),
         rootHint: this.#deps.scan.rootHint(),
+        ...(this.#deps.gaps && { gaps: this.#deps.gaps }),
       });
+      isSealed = true;
     } finally {
       this.#deps.signal?.removeEventListener('abort', onAbort);
-      await this.#pool?.close();
+      resume.close(isSealed);
+      await this.#closePool(isSealed);
     }
   }
 
@@ -144,7 +195,7 @@ export class Collector {
       const step = this.#deps.scan.next();
       this.#hasWalked = step.type === 'end';
       if (step.type === 'end') return;
-      if (step.type === 'work') this.#submit(step.batch, await this.#workers());
+      if (step.type === 'work') await this.#submit(step.batch, await this.#workers());
       else if (step.type === 'gone') for (const entry of step.entries) await this.#gone(entry, entry.hash);
       else if (step.type === 'kept') for (const entry of step.entries) await this.#kept(entry, entry.message);
       else if (step.type === 'note')
@@ -152,6 +203,16 @@ export class Collector {
       await setImmediate();
       this.#progress();
     }
+  }
+
+  /** Of a task that is not done: counted until the whole task is, whose measure is what its files should have. */
+  #readSome(task: number, bytes: number): void {
+    const pending = this.#pending.get(task);
+    if (!pending) return;
+    const counted = Math.min(bytes, pending.batch.bytes - pending.read);
+    pending.read += counted;
+    this.#bytes += counted;
+    this.#progress();
   }
 
   #progress(): void {
@@ -169,11 +230,11 @@ export class Collector {
     if (this.#failure) throw this.#failure;
   }
 
-  #submit(batch: WorkBatch, pool: WorkerPool): void {
-    const items = batch.groups.flatMap(({ dir, items: members }) => members.map((item) => ({ dir, item })));
-    this.#pending.set(batch.id, { batch, items });
+  async #submit(batch: WorkBatch, pool: WorkerPool): Promise<void> {
+    const known = await this.#deps.resume.known(batch, (ids) => this.#deps.intake.missing(ids));
+    this.#pending.set(batch.id, { batch, known: known.size, read: 0 });
     this.#workBytes += batch.bytes;
-    pool.submit(packTask(batch));
+    pool.submit(packTask(batch, known));
   }
 
   #settle(result: TaskResult): void {
@@ -186,49 +247,80 @@ export class Collector {
     this.#wake();
   }
 
-  async #publish(result: TaskResult): Promise<void> {
-    const { batch, items } = this.#pending.get(result.id)!;
-    this.#pending.delete(result.id);
-    this.#deps.scan.release(batch.id);
-    for (let i = 0; i < items.length; i++) await this.#account(items[i]!, i, result);
-    await this.#ledger.durable(result.id);
-    for (const { bytes, count } of result.bodies) {
-      await this.#publisher.body(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength), count);
-    }
-    this.#files += items.length;
-    this.#bytes += batch.bytes;
+  /** While it waits for the task's blocks it holds the records alone: a pack may hold those of a hundred tasks. */
+  async #publish({ id, bodies, bytesRead, ...outcome }: TaskResult): Promise<void> {
+    const { known, count, bytes } = await this.#account(id, outcome);
+    const ids = this.#ledger.takeAsked(id);
+    await this.#ledger.durable(id);
+    if (known < count) this.#deps.resume.keep({ id, bodies, bytesRead }, known > 0 ? [] : ids);
+    for (const body of bodies) await this.#publisher.body(body);
+    this.#files += count;
+    this.#bytes += bytes;
     this.#progress();
   }
 
-  /** Takes one entry's outcome into the state digest and the new state file. */
-  async #account(
-    { dir, item }: { dir: Buffer; item: WorkItem },
-    i: number,
-    result: TaskResult,
-  ): Promise<void> {
-    const outcome = result.outcomes[i];
-    const hash = Buffer.from(result.hashes.buffer, result.hashes.byteOffset + i * 32, 32);
-    const entry = { dir, name: item.name };
-    const problem = result.problems.find((one) => one.item === i);
+  /** `bytes`: those that don't count as done yet. */
+  async #account(id: number, outcome: TaskOutcome): Promise<{ known: number; count: number; bytes: number }> {
+    const { batch, known, read } = this.#pending.get(id)!;
+    this.#pending.delete(id);
+    this.#deps.scan.release(id);
+    await this.#accountAll(batch, outcome);
+    return { known, count: batch.count, bytes: batch.bytes - read };
+  }
+
+  async #accountAll({ groups }: WorkBatch, result: TaskOutcome): Promise<void> {
+    const { buffer, byteOffset, byteLength } = result.hashes;
+    const hashes = Buffer.from(buffer, byteOffset, byteLength);
+    const problems = new Map(result.problems.map((problem) => [problem.item, problem]));
+    let i = 0;
+    for (const { dir, items } of groups)
+      for (const item of items) {
+        const outcome = { outcome: result.outcomes[i], hashes, at: i * 32, problem: problems.get(i) };
+        const accounted = this.#accountOne(dir, item, outcome);
+        if (accounted) await accounted; // rarely: a promise for each of a million entries costs
+        i++;
+      }
+  }
+
+  /** Takes one entry's outcome into the state digest and the new state file; a promise where that publishes something. */
+  #accountOne(
+    dir: Buffer,
+    item: WorkItem,
+    {
+      outcome,
+      hashes,
+      at,
+      problem,
+    }: { outcome: number | undefined; hashes: Buffer; at: number; problem: ItemProblem | undefined },
+  ): Promise<void> | undefined {
     if (outcome === Outcome.vanished) {
       this.#deps.state.void(item.handle);
       this.#leftOut.add(item);
-      if (item.previousHash) await this.#gone(entry, item.previousHash);
-    } else if (outcome === Outcome.failed) {
-      await this.#kept({ ...entry, code: problem?.code ?? 1110 }, problem?.message ?? 'it could not be read');
-      if (item.previousHash) {
-        this.#read.add(item.previousHash);
-        this.#deps.state.patch(item.handle, { hash: item.previousHash, trusted: false });
-      } else {
-        this.#deps.state.void(item.handle);
-        this.#leftOut.add(item);
-      }
+      return item.previousHash && this.#gone({ dir, name: item.name }, item.previousHash);
+    }
+    if (outcome === Outcome.failed) return this.#unread({ dir, name: item.name }, item, problem);
+    this.#digest.add(hashes, at);
+    this.#read.add(hashes, at);
+    if (item.previousHash) this.#digest.subtract(item.previousHash);
+    const hash = hashes.subarray(at, at + 32);
+    this.#deps.state.patch(item.handle, { hash, trusted: outcome === Outcome.read });
+    if (problem) this.#problem({ dir, name: item.name }, problem.code, problem.message);
+    return undefined;
+  }
+
+  /** Its last version stays. */
+  async #unread(
+    entry: { dir: Buffer; name: Buffer },
+    item: WorkItem,
+    problem: ItemProblem | undefined,
+  ): Promise<void> {
+    await this.#kept({ ...entry, code: problem?.code ?? 1110 }, problem?.message ?? 'it could not be read');
+    if (item.previousHash) {
+      this.#read.add(item.previousHash);
+      this.#deps.state.patch(item.handle, { hash: item.previousHash, trusted: false });
     } else {
-      this.#digest.add(hash);
-      this.#read.add(hash);
-      if (item.previousHash) this.#digest.subtract(item.previousHash);
-      this.#deps.state.patch(item.handle, { hash, trusted: outcome === Outcome.read });
-      if (problem) this.#problem(entry, problem.code, problem.message);
+      this.#deps.state.void(item.handle);
+      this.#leftOut.add(item);
     }
   }
 

@@ -1,5 +1,14 @@
 import { randomBytes } from 'node:crypto';
-import { closeSync, ftruncateSync, mkdtempSync, openSync, rmSync, writeFileSync, writeSync } from 'node:fs';
+import {
+  closeSync,
+  ftruncateSync,
+  mkdtempSync,
+  openSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -52,6 +61,31 @@ test('a file that fails in the middle leaves nothing in the next one', async () 
   const after = await failing.read(smallFd, 3 << 20, false);
   expect(after).toEqual(await reader().read(smallFd, 3 << 20, false));
   closeSync(smallFd);
+});
+
+test('a file that is cut and one that is taken whole give the same, up to the size of one block', async () => {
+  const path = join(dir, 'whole');
+  for (const size of [0, 1, 4096, 256 * 1024, 256 * 1024 + 1]) {
+    writeFileSync(path, randomBytes(size));
+    const fd = openSync(path, 'r');
+    const whole = await reader().read(fd, size, false);
+    expect(whole).toEqual(await reader().read(fd, size, true)); // by its extents: never whole
+    expect(whole.size).toBe(size);
+    truncateSync(path, size >> 1);
+    expect((await reader().read(fd, size, false)).size).toBe(size >> 1);
+    closeSync(fd);
+  }
+  writeFileSync(path, Buffer.alloc(5000));
+  const fd = openSync(path, 'r');
+  expect((await reader().read(fd, 5000, false)).recipe.items).toEqual([{ kind: 'zeros', length: 5000 }]);
+  closeSync(fd);
+});
+
+test('small files are read at once while there is room', () => {
+  writeFileSync(join(dir, 'tiny'), 'tiny');
+  const fd = openSync(join(dir, 'tiny'), 'r');
+  expect(reader().read(fd, 4, false)).not.toBeInstanceOf(Promise);
+  closeSync(fd);
 });
 
 test('a sparse file that shrinks while it is read ends where a read came up short', async () => {

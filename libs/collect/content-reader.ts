@@ -3,7 +3,7 @@ import { RecipeBuilder } from '../blocks/recipe-builder.ts';
 import { isZero } from '../blocks/zero.ts';
 import { ByteWriter } from '../model/byte-writer.ts';
 import type { KeyedHasher } from '../model/digests.ts';
-import { encodeHoles, type Hole, MAX_HOLES, type Recipe } from '../model/entry.ts';
+import { encodeHoles, type Hole, MAX_HOLES, type Recipe, type RecipeItem } from '../model/entry.ts';
 import { ENXIO, lseek, PosixError, pread, SEEK_DATA, SEEK_HOLE } from '../posix/index.ts';
 import type { BlockBatch } from './block-batch.ts';
 
@@ -22,6 +22,8 @@ export interface Content {
   /** Bytes from the first to the last, holes included, as really read. */
   readonly size: number;
 }
+
+const NO_HOLES: Recipe['holes'] = { kind: 'inline', holes: [] };
 
 /**
  * Reads a file's content into the lane's memory (the chunker's own), cuts the data stream into blocks and adds them
@@ -53,9 +55,33 @@ export class ContentReader {
 
   /**
    * `size` and `sparse` are what fstat says; the file may have changed since, which the caller checks. Throws PosixError;
-   * then nothing of the file is left to get into the next one.
+   * then nothing of the file is left to get into the next one. A promise only where it may have to wait for room: one for
+   * each of a million small files costs as much as hashing them.
    */
-  async read(fd: number, size: number, sparse: boolean): Promise<Content> {
+  read(fd: number, size: number, sparse: boolean): Content | Promise<Content> {
+    const hasRoom = size <= this.#memory.length - this.#end;
+    if (!sparse && hasRoom && size <= this.#chunker.wholeUpTo) return this.#readWhole(fd, size);
+    return this.#readCut(fd, size, sparse);
+  }
+
+  /** Of a file that makes one block at most and finds room. */
+  #readWhole(fd: number, size: number): Content {
+    const start = this.#end;
+    let end = start;
+    while (end < start + size) {
+      const count = pread(fd, this.#memory, end, start + size - end, end - start);
+      if (count < 0) throw new PosixError(-count, 'read');
+      if (count === 0) break;
+      end += count;
+    }
+    const bytes = this.#memory.subarray(start, end);
+    const items: readonly RecipeItem[] = bytes.length === 0 ? [] : [this.#item(bytes)];
+    this.#start = this.#end = end;
+    const digest = this.#digester.digest(bytes);
+    return { digest, recipe: { depth: 0, items, holes: NO_HOLES }, size: bytes.length };
+  }
+
+  async #readCut(fd: number, size: number, sparse: boolean): Promise<Content> {
     try {
       return await this.#readAll(fd, size, sparse);
     } catch (error) {
@@ -104,11 +130,14 @@ export class ContentReader {
     while (this.#start < this.#end) {
       const cut = this.#chunker.cut(this.#memory, this.#start, this.#end, final);
       if (cut === 0) return;
-      const bytes = this.#memory.subarray(this.#start, cut);
-      if (isZero(bytes)) recipe.add({ kind: 'zeros', length: bytes.length });
-      else recipe.add({ kind: 'block', id: this.#batch.add(bytes), length: bytes.length });
+      recipe.add(this.#item(this.#memory.subarray(this.#start, cut)));
       this.#start = cut;
     }
+  }
+
+  #item(bytes: Buffer): RecipeItem {
+    if (isZero(bytes)) return { kind: 'zeros', length: bytes.length };
+    return { kind: 'block', id: this.#batch.add(bytes), length: bytes.length };
   }
 }
 

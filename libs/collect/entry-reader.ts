@@ -6,6 +6,7 @@ import * as posix from '../posix/index.ts';
 import { PosixError, Stat } from '../posix/index.ts';
 import type { BlockBatch } from './block-batch.ts';
 import type { Content, ContentReader } from './content-reader.ts';
+import { RacyTimes } from './racy-times.ts';
 
 /** Values longer than this are blocks. */
 const MAX_INLINE_XATTR = 1024;
@@ -21,6 +22,7 @@ const TYPES = new Map<number, EntryType>([
 ]);
 
 export interface ReadEntry {
+  /** As `hints` in the reader's memory, until the next entry is read. */
   readonly state: Buffer;
   readonly hints: Buffer;
   /** False: read it again next time. */
@@ -52,34 +54,24 @@ const opened = (result: number, call: string): number => {
   return result;
 };
 
-/** Times that lie too near to (or after) the scan's start say nothing of later changes within the clock's tick. */
-function isRacy(stat: Stat, startedAtNs: bigint, granularityNs: bigint): boolean {
-  const limit = startedAtNs - granularityNs;
-  const changed = stat.ctimeSec * 1_000_000_000n + BigInt(stat.ctimeNsec);
-  const modified = stat.mtimeSec * 1_000_000_000n + BigInt(stat.mtimeNsec);
-  return changed >= limit || (modified >= limit && modified <= startedAtNs + 60_000_000_000n);
-}
-
-const sameFile = (a: Stat, b: Stat): boolean =>
-  a.sizeNumber === b.sizeNumber &&
-  a.mtimeSec === b.mtimeSec &&
-  a.mtimeNsec === b.mtimeNsec &&
-  a.ctimeSec === b.ctimeSec &&
-  a.ctimeNsec === b.ctimeNsec;
-
 /** Reads one entry by its directory's handle: attributes, target or content, and gives its encoded state and hints. */
 export class EntryReader {
   readonly #readers: Readers;
   readonly #before = new Stat();
   readonly #after = new Stat();
   readonly #out = new ByteWriter(8192);
+  readonly #racy: RacyTimes;
 
   constructor(readers: Readers) {
     this.#readers = readers;
+    this.#racy = new RacyTimes(readers.startedAtNs, readers.granularityNs);
   }
 
-  /** Throws PosixError; ENOENT means that it vanished, as no directory does. `walked` is what the walk saw. */
-  async read(dirFd: number, name: Buffer, walked: Stat): Promise<ReadEntry> {
+  /**
+   * Throws PosixError; ENOENT means that it vanished, as no directory does. `walked` is what the walk saw. A promise only
+   * where content has to wait for room or was changed meanwhile.
+   */
+  read(dirFd: number, name: Buffer, walked: Stat): ReadEntry | Promise<ReadEntry> {
     if (walked.type === posix.S_IFREG) return this.#file(dirFd, name, walked);
     const type = TYPES.get(walked.type);
     if (!type) throw new PosixError(posix.ENOENT, 'statx');
@@ -92,32 +84,46 @@ export class EntryReader {
     return { ...entry, lacking };
   }
 
-  async #file(dirFd: number, name: Buffer, walked: Stat): Promise<ReadEntry> {
+  #file(dirFd: number, name: Buffer, walked: Stat): ReadEntry | Promise<ReadEntry> {
     const flags = posix.O_RDONLY | posix.O_NOFOLLOW | posix.O_NONBLOCK | posix.O_NOCTTY;
     const fd = opened(posix.openat(dirFd, name, flags), 'open');
+    let isPassedOn = false;
     try {
-      for (let attempt = 1; ; attempt++) {
-        opened(posix.fstat(fd, this.#before), 'fstat');
-        if (this.#before.type !== posix.S_IFREG) throw new PosixError(posix.ENOENT, 'open');
-        const sparse = this.#before.blocks * 512n < this.#before.size;
-        const content = await this.#readers.content.read(fd, this.#before.sizeNumber, sparse);
-        const xattrs = this.#xattrsOf(fd);
-        opened(posix.fstat(fd, this.#after), 'fstat');
-        const steady = sameFile(this.#before, this.#after) && content.size === this.#after.sizeNumber;
-        if (!steady && attempt === 1) continue;
-        return this.#encode(
-          this.#after,
-          EntryType.file,
-          NONE,
-          xattrs,
-          content,
-          steady,
-          sameFile(walked, this.#after),
-        );
-      }
+      const content = this.#contentOf(fd);
+      const entry = content instanceof Promise ? undefined : this.#fileEntry(fd, content, walked, false);
+      if (entry) return entry;
+      isPassedOn = true;
+      return this.#fileLater(fd, content, walked);
+    } finally {
+      if (!isPassedOn) posix.close(fd);
+    }
+  }
+
+  /** Goes on where the first content has to be waited for or mixes two moments; closes the file. */
+  async #fileLater(fd: number, first: Content | Promise<Content>, walked: Stat): Promise<ReadEntry> {
+    try {
+      const entry = first instanceof Promise ? this.#fileEntry(fd, await first, walked, false) : undefined;
+      return entry ?? this.#fileEntry(fd, await this.#contentOf(fd), walked, true)!;
     } finally {
       posix.close(fd);
     }
+  }
+
+  #contentOf(fd: number): Content | Promise<Content> {
+    opened(posix.fstat(fd, this.#before), 'fstat');
+    if (this.#before.type !== posix.S_IFREG) throw new PosixError(posix.ENOENT, 'open');
+    const sparse = this.#before.allocatedNumber < this.#before.sizeNumber;
+    return this.#readers.content.read(fd, this.#before.sizeNumber, sparse);
+  }
+
+  /** Undefined where the file changed while it was read, unless this is the last attempt. */
+  #fileEntry(fd: number, content: Content, walked: Stat, isLast: boolean): ReadEntry | undefined {
+    const xattrs = this.#xattrsOf(fd);
+    opened(posix.fstat(fd, this.#after), 'fstat');
+    const steady = this.#before.hasTimesAndSizeOf(this.#after) && content.size === this.#after.sizeNumber;
+    if (!steady && !isLast) return undefined;
+    const asWalked = walked.hasTimesAndSizeOf(this.#after);
+    return this.#encode(this.#after, EntryType.file, NONE, xattrs, content, steady, asWalked);
   }
 
   #xattrsOf(fd: number): Xattr[] {
@@ -165,9 +171,10 @@ export class EntryReader {
     steady: boolean,
     asWalked = true,
   ): ReadEntry {
-    const { users, groups, startedAtNs, granularityNs } = this.#readers;
+    const { users, groups } = this.#readers;
     const device = type === EntryType.charDevice || type === EntryType.blockDevice;
     const out = this.#out;
+    out.clear();
     encodeState(
       {
         type,
@@ -190,8 +197,8 @@ export class EntryReader {
       },
       out,
     );
-    const state = out.finish();
-    const trusted = steady && asWalked && !isRacy(stat, startedAtNs, granularityNs);
+    const state = out.view();
+    const trusted = steady && asWalked && !this.#racy.has(stat);
     // Hints that can't be trusted are zeros, which match nothing.
     const hints = trusted
       ? {
@@ -203,7 +210,7 @@ export class EntryReader {
         }
       : { ctimeSec: 0n, ctimeNsec: 0, dev: 0n, ino: 0n, nlink: 0 };
     encodeHints(hints, out);
-    return { state, hints: out.finish(), trusted, inconsistent: !steady, lacking: undefined };
+    return { state, hints: out.view(state.length), trusted, inconsistent: !steady, lacking: undefined };
   }
 }
 

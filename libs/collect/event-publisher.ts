@@ -1,79 +1,86 @@
 import type { ChangeBatch, PieceHeader, Seal } from '../contracts/messages.ts';
+import { type Body, BodyWriter, fitsMessage } from '../contracts/wire/body-writer.ts';
 import { blake3, DigestSum } from '../model/digests.ts';
-import { type EntryRecord, RecordWriter } from '../model/records.ts';
+import type { EntryRecord } from '../model/records.ts';
 import type { Transport } from '../transport/port.ts';
 
-const MAX_RECORDS = 1000;
-const MAX_BYTES = 384 * 1024;
-
-/** Numbers, digests and publishes the batches of one backup on one shard, and at the end the seal. */
+/** Numbers, digests and publishes the batches of one backup, to its shards in turn, and at the end the seal. */
 export class EventPublisher {
-  readonly #transport: Transport;
-  readonly #header: Omit<PieceHeader, 'batchNo'>;
+  readonly #transport: Pick<Transport, 'publish'>;
+  readonly #header: Omit<PieceHeader, 'shard' | 'batchNo'>;
   readonly #digests = new DigestSum();
-  readonly #own = new RecordWriter();
+  readonly #own = new BodyWriter();
   /** Bodies of workers that wait for more to fill a batch. */
-  #bodies: Buffer[] = [];
-  #records = 0;
-  #bytes = 0;
-  #batches = 0;
+  #bodies: Body[] = [];
+  #waiting = { count: 0, bytes: 0, size: 0 };
+  /** Batches of each shard. */
+  readonly #batches: number[];
+  #turn = 0;
 
-  constructor(transport: Transport, header: Omit<PieceHeader, 'batchNo'>) {
+  constructor(
+    transport: Pick<Transport, 'publish'>,
+    header: Omit<PieceHeader, 'shard' | 'batchNo'>,
+    shards = 1,
+  ) {
     this.#transport = transport;
     this.#header = header;
+    this.#batches = Array.from({ length: shards }, () => 0);
   }
 
   /** Records whose blocks are durable; they go out with others, at the latest with the seal. */
-  async body(body: Buffer, count: number): Promise<void> {
-    const isOver = this.#records + count > MAX_RECORDS || this.#bytes + body.length > MAX_BYTES;
-    const full = isOver ? this.#take() : undefined;
+  async body(body: Body): Promise<void> {
+    const { count, bytes, size } = this.#waiting;
+    const fits = fitsMessage(count + body.count, bytes + body.bytes.length, size + body.size);
+    const full = fits ? undefined : this.#take();
     this.#bodies.push(body);
-    this.#records += count;
-    this.#bytes += body.length;
-    if (full) await this.#publish(full.body, full.count);
+    this.#waiting = {
+      count: this.#waiting.count + body.count,
+      bytes: this.#waiting.bytes + body.bytes.length,
+      size: this.#waiting.size + body.size,
+    };
+    await this.#publish(full);
   }
 
   /** Bodies one behind the other are a body. */
-  #take(): { body: Buffer; count: number } | undefined {
-    if (this.#records === 0) return undefined;
-    const body = this.#bodies.length === 1 ? this.#bodies[0]! : Buffer.concat(this.#bodies);
-    const count = this.#records;
+  #take(): Body | undefined {
+    if (this.#bodies.length === 0) return undefined;
+    const bytes =
+      this.#bodies.length === 1
+        ? this.#bodies[0]!.bytes
+        : Buffer.concat(this.#bodies.map((one) => one.bytes));
+    const body = { ...this.#waiting, bytes };
     this.#bodies = [];
-    this.#records = 0;
-    this.#bytes = 0;
-    return { body, count };
+    this.#waiting = { count: 0, bytes: 0, size: 0 };
+    return body;
   }
 
-  async #publish(body: Buffer, count: number): Promise<void> {
+  async #publish(some: Body | undefined): Promise<void> {
+    if (!some) return;
+    const { bytes, count } = some;
+    const body = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     const digest = blake3(body);
     this.#digests.add(digest);
-    const header = { ...this.#header, batchNo: this.#batches++ };
+    const shard = this.#turn++ % this.#batches.length;
+    const header = { ...this.#header, shard, batchNo: this.#batches[shard]!++ };
     const batch: ChangeBatch = { type: 'batch', header, count, body, digest };
     await this.#transport.publish('change-events', [batch]);
   }
 
   async gone(entry: Pick<EntryRecord, 'dir' | 'name'>): Promise<void> {
-    this.#own.gone(entry.dir, entry.name);
-    await this.#spill(false);
+    await this.#publish(this.#own.gone(entry.dir, entry.name));
   }
 
   async kept(entry: Pick<EntryRecord, 'dir' | 'name' | 'code'>): Promise<void> {
-    this.#own.kept(entry.dir, entry.name, entry.code);
-    await this.#spill(false);
+    await this.#publish(this.#own.kept(entry.dir, entry.name, entry.code));
   }
 
-  async #spill(all: boolean): Promise<void> {
-    const count = this.#own.count;
-    if (count > 0 && (all || count >= MAX_RECORDS || this.#own.bytes >= MAX_BYTES))
-      await this.#publish(this.#own.finish(), count);
-  }
-
-  async seal(seal: Pick<Seal, 'stateDigest' | 'totals' | 'readFrom' | 'readTo' | 'rootHint'>): Promise<void> {
-    await this.#spill(true);
-    const rest = this.#take();
-    if (rest) await this.#publish(rest.body, rest.count);
-    const header = { ...this.#header, batchNo: this.#batches };
-    const batches = [this.#batches];
+  async seal(
+    seal: Pick<Seal, 'stateDigest' | 'totals' | 'readFrom' | 'readTo' | 'rootHint' | 'gaps'>,
+  ): Promise<void> {
+    await this.#publish(this.#own.finish());
+    await this.#publish(this.#take());
+    const header = { ...this.#header, shard: 0, batchNo: this.#batches[0]! };
+    const batches = [...this.#batches];
     await this.#transport.publish('change-events', [
       { ...seal, type: 'seal', header, batches, batchDigest: this.#digests.bytes() },
     ]);

@@ -1,8 +1,17 @@
 import type { SealedFrame } from '../blocks/intake.ts';
+import type { Body } from '../contracts/wire/body-writer.ts';
+import type { Compression } from '../model/compression.ts';
 import type { SentError } from '../model/sent-error.ts';
 
+/** What differs from one backup of a source to the next. */
+export interface BackupStart {
+  /** Device of the root, whose files' link groups do not depend on its number (it may change at a reboot). */
+  readonly rootDev: bigint;
+  readonly startedAtNs: bigint;
+}
+
 /** What a worker is made with. Buffers are copies: keys reach a worker once. */
-export interface WorkerSetup {
+export interface WorkerSetup extends BackupStart {
   readonly domainId: string;
   readonly dedupKey: Uint8Array;
   readonly digestKey: Uint8Array;
@@ -14,9 +23,7 @@ export interface WorkerSetup {
     readonly firstFrameNo: number;
     readonly endFrameNo: number;
   };
-  /** Device of the root, whose files' link groups do not depend on its number (it may change at a reboot). */
-  readonly rootDev: bigint;
-  readonly startedAtNs: bigint;
+  readonly compression: Compression;
   readonly granularityNs: bigint;
 }
 
@@ -48,8 +55,7 @@ export interface ItemProblem {
 
 export interface TaskResult {
   readonly id: number;
-  /** RecordWriter bodies of at most about 450 KiB, and their counts. */
-  readonly bodies: readonly { readonly bytes: Uint8Array; readonly count: number }[];
+  readonly bodies: readonly Body[];
   /** One Outcome byte and one entry hash (32 bytes) for each item. */
   readonly outcomes: Uint8Array;
   readonly hashes: Uint8Array;
@@ -60,7 +66,14 @@ export interface TaskResult {
 
 /** Large buffers are moved, not copied: the sender can't use them any more. */
 export type FromWorker =
-  | { readonly type: 'ask'; readonly lane: number; readonly task: number; readonly ids: Uint8Array }
+  | {
+      readonly type: 'ask';
+      readonly lane: number;
+      readonly task: number;
+      readonly ids: Uint8Array;
+      /** Content of the blocks that are asked for. */
+      readonly bytes: number;
+    }
   | {
       readonly type: 'frames';
       readonly lane: number;
@@ -71,6 +84,7 @@ export type FromWorker =
   | { readonly type: 'error'; readonly error: SentError };
 
 export type ToWorker =
+  | { readonly type: 'begin'; readonly start: BackupStart }
   | { readonly type: 'task'; readonly task: Task }
   | { readonly type: 'missing'; readonly lane: number; readonly missing: Uint8Array }
   | { readonly type: 'accepted'; readonly lane: number }

@@ -58,6 +58,7 @@ export class UnstoredReader {
   async read(dirFd: number, dir: Buffer, name: Buffer, walked: Stat): Promise<UnstoredEntry> {
     const entry = await this.#entries.read(dirFd, name, walked);
     await this.#content.flush();
-    return { ...entry, hash: this.#hasher.hash(dir, name, entry.state) };
+    const hash = this.#hasher.hash(dir, name, entry.state);
+    return { ...entry, state: Buffer.from(entry.state), hints: Buffer.from(entry.hints), hash };
   }
 }

@@ -2,7 +2,8 @@ import { Worker } from 'node:worker_threads';
 import type { SealedFrame } from '../blocks/intake.ts';
 import { TmError } from '../model/errors.ts';
 import { reviveError } from '../model/sent-error.ts';
-import type { FromWorker, Task, TaskResult, ToWorker, WorkerSetup } from './protocol.ts';
+import { endWorker } from '../posix/index.ts';
+import type { BackupStart, FromWorker, Task, TaskResult, ToWorker, WorkerSetup } from './protocol.ts';
 
 const SCRIPT = new URL(import.meta.url.endsWith('.ts') ? './worker.ts' : './worker.js', import.meta.url);
 /** Tasks a worker has at once: two lanes at work and one waiting. */
@@ -11,11 +12,10 @@ const TASKS_EACH = 3;
 const BUSY_TASKS = 2;
 /** What a worker makes in passing: enough for several tasks, where the default would be 48 MiB. */
 const YOUNG_MB = 12;
-/** Milliseconds that a worker has to end the one call that it is in. */
-const STUCK_MS = 2000;
 
 export interface PoolEvents {
-  missing(task: number, ids: Buffer): Promise<Uint8Array>;
+  /** `bytes`: content of the blocks. */
+  missing(task: number, ids: Buffer, bytes: number): Promise<Uint8Array>;
   frames(task: number, frames: readonly SealedFrame[]): Promise<void>;
   result(result: TaskResult): void;
   failed(error: unknown): void;
@@ -31,26 +31,25 @@ const revive = (frame: SealedFrame): SealedFrame => ({
   index: asBuffer(frame.index),
 });
 
+const RESTING: PoolEvents = {
+  missing: async (_, ids) => new Uint8Array(ids.length / 32),
+  frames: async () => {},
+  result: () => {},
+  failed: () => {},
+};
+
 interface Slot {
   readonly worker: Worker;
-  readonly ended: Promise<unknown>;
   tasks: number;
-}
-
-/** The worker frees its native memory and ends; one that is stuck is made to end. */
-async function end({ worker, ended }: Slot): Promise<void> {
-  worker.postMessage({ type: 'close' } satisfies ToWorker);
-  const stuck = setTimeout(() => void worker.terminate(), STUCK_MS);
-  await ended;
-  clearTimeout(stuck);
 }
 
 /** The worker threads that read, cut, hash, compress and encrypt. */
 export class WorkerPool {
   /** Those that were started: few changes need one only. */
   readonly #workers: Slot[] = [];
-  readonly #setups: readonly WorkerSetup[];
-  readonly #events: PoolEvents;
+  #setups: readonly WorkerSetup[];
+  #events: PoolEvents;
+  #isBroken = false;
   #closing = false;
 
   constructor(setups: readonly WorkerSetup[], events: PoolEvents) {
@@ -64,15 +63,45 @@ export class WorkerPool {
       trackUnmanagedFds: false,
       resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MB },
     });
-    const ended = new Promise((resolve) => worker.once('exit', resolve));
-    const slot = { worker, ended, tasks: 0 };
+    const slot = { worker, tasks: 0 };
     worker.on('message', (message: FromWorker) => void this.#handle(slot, message));
-    worker.on('error', (error) => this.#events.failed(error));
+    worker.on('error', (error) => this.#fail(error));
     worker.on('exit', (code) => {
-      if (!this.#closing) this.#events.failed(new TmError('TM1099', `a worker ended with ${code}`));
+      if (!this.#closing) this.#fail(new TmError('TM1099', `a worker ended with ${code}`));
     });
     this.#workers.push(slot);
     return slot;
+  }
+
+  #fail(error: unknown): void {
+    this.#isBroken = true;
+    this.#events.failed(error);
+  }
+
+  /** Workers that were started. */
+  get size(): number {
+    return this.#workers.length;
+  }
+
+  /** A worker has failed or ended: it is of no use to another backup. */
+  get isBroken(): boolean {
+    return this.#isBroken;
+  }
+
+  /** What follows is of another backup, of the same source and with the same keys. */
+  begin(events: PoolEvents, start: BackupStart): void {
+    this.#events = events;
+    this.#setups = this.#setups.map((setup) => ({ ...setup, ...start }));
+    for (const { worker } of this.#workers) {
+      worker.ref();
+      this.#post(worker, { type: 'begin', start });
+    }
+  }
+
+  /** A backup is over and another one may begin; until then the pool keeps no process from ending. */
+  rest(): void {
+    this.#events = RESTING;
+    for (const { worker } of this.#workers) worker.unref();
   }
 
   /** True while another task may be given. */
@@ -108,7 +137,7 @@ export class WorkerPool {
         slot.tasks--;
         this.#events.result(message.result);
       } else if (message.type === 'ask') {
-        const missing = await this.#events.missing(message.task, asBuffer(message.ids));
+        const missing = await this.#events.missing(message.task, asBuffer(message.ids), message.bytes);
         this.#post(slot.worker, { type: 'missing', lane: message.lane, missing });
       } else if (message.type === 'frames') {
         await this.#events.frames(message.task, message.frames.map(revive));
@@ -117,12 +146,13 @@ export class WorkerPool {
         throw reviveError(message.error);
       }
     } catch (error) {
-      this.#events.failed(error);
+      this.#fail(error);
     }
   }
 
   async close(): Promise<void> {
     this.#closing = true;
-    await Promise.all(this.#workers.map(end));
+    this.#isBroken = true;
+    await Promise.all(this.#workers.map(({ worker }) => endWorker(worker)));
   }
 }

@@ -2,16 +2,17 @@ import { parentPort, workerData } from 'node:worker_threads';
 import { Chunker } from '../blocks/chunker.ts';
 import { FrameSealer } from '../blocks/frame.ts';
 import type { SealedFrame } from '../blocks/intake.ts';
+import { type Body, BodyWriter } from '../contracts/wire/body-writer.ts';
 import { EntryHasher, KeyedHasher } from '../model/digests.ts';
 import { TmError } from '../model/errors.ts';
-import { RecordWriter } from '../model/records.ts';
 import { sendError } from '../model/sent-error.ts';
 import { EMFILE, ENFILE, ENOENT, ENOMEM, PosixError, Stat } from '../posix/index.ts';
 import { BlockBatch, type BlockSink } from './block-batch.ts';
 import { ContentReader } from './content-reader.ts';
-import { EntryReader } from './entry-reader.ts';
+import { EntryReader, type ReadEntry } from './entry-reader.ts';
 import { namesById } from './names.ts';
 import {
+  type BackupStart,
   type FromWorker,
   type ItemProblem,
   Outcome,
@@ -26,9 +27,6 @@ import { unpackTask } from './task.ts';
 const EXHAUSTED: ReadonlySet<number> = new Set([EMFILE, ENFILE, ENOMEM]);
 /** While one lane waits for an answer, the other one works. */
 const LANES = 2;
-/** A body's size at which it is closed; a change-events message holds at most 512 KiB. */
-const BODY_BYTES = 384 * 1024;
-const BODY_RECORDS = 1000;
 
 const port = parentPort!;
 const setup = workerData as WorkerSetup;
@@ -41,10 +39,11 @@ const sealer = new FrameSealer({
   key: asBuffer(setup.dataKey.key),
   firstFrameNo: setup.dataKey.firstFrameNo,
   endFrameNo: setup.dataKey.endFrameNo,
+  compression: setup.compression,
 });
 const entryHasher = new EntryHasher(asBuffer(setup.sourceKey));
-const users = namesById('/etc/passwd');
-const groups = namesById('/etc/group');
+let users = namesById('/etc/passwd');
+let groups = namesById('/etc/group');
 const lackingText = ({ message }: PosixError) =>
   `it is recorded without its extended attributes, which could not be read: ${message}`;
 const waiting: Task[] = [];
@@ -52,24 +51,27 @@ const idle: ((task: Task) => void)[] = [];
 
 /** Records of one task, split into bodies that fit a message. */
 class TaskRecords {
-  readonly #writer = new RecordWriter();
-  readonly bodies: { bytes: Buffer; count: number }[] = [];
+  readonly #writer = new BodyWriter();
+  readonly bodies: Body[] = [];
 
   add(dir: Buffer, name: Buffer, state: Buffer, hints: Buffer): void {
-    this.#writer.present(dir, name, state, hints);
-    if (this.#writer.bytes >= BODY_BYTES || this.#writer.count >= BODY_RECORDS) this.close();
+    this.#keep(this.#writer.present(dir, name, state, hints));
   }
 
   close(): void {
-    const count = this.#writer.count;
-    if (count > 0) this.bodies.push({ count, bytes: this.#writer.finish() });
+    this.#keep(this.#writer.finish());
+  }
+
+  #keep(body: Body | undefined): void {
+    if (body) this.bodies.push(body);
   }
 }
 
 class Lane implements BlockSink {
   readonly #lane: number;
   readonly #content: ContentReader;
-  readonly #entries: EntryReader;
+  readonly #batch: BlockBatch;
+  #entries: EntryReader;
   #task = 0;
   #missing: ((missing: Uint8Array) => void) | undefined;
   /** Resolves when the frames sent last were taken: the lane is one message ahead at most. */
@@ -78,30 +80,37 @@ class Lane implements BlockSink {
 
   constructor(lane: number) {
     this.#lane = lane;
-    const batch = new BlockBatch(this, sealer, new KeyedHasher(asBuffer(setup.dedupKey)));
+    this.#batch = new BlockBatch(this, sealer, new KeyedHasher(asBuffer(setup.dedupKey)));
     this.#content = new ContentReader(
       new Chunker(asBuffer(setup.gearSeed)),
-      batch,
+      this.#batch,
       new KeyedHasher(asBuffer(setup.digestKey)),
     );
-    const { rootDev, startedAtNs, granularityNs } = setup;
-    const linkIds = new KeyedHasher(asBuffer(setup.sourceKey));
-    this.#entries = new EntryReader({
+    this.#entries = this.#reader(setup);
+  }
+
+  #reader({ rootDev, startedAtNs }: BackupStart): EntryReader {
+    return new EntryReader({
       content: this.#content,
-      batch,
-      linkIds,
+      batch: this.#batch,
+      linkIds: new KeyedHasher(asBuffer(setup.sourceKey)),
       users,
       groups,
       rootDev,
       startedAtNs,
-      granularityNs,
+      granularityNs: setup.granularityNs,
     });
   }
 
-  missing(ids: Buffer): Promise<Uint8Array> {
+  /** The tasks that follow are of another backup. */
+  begin(start: BackupStart): void {
+    this.#entries = this.#reader(start);
+  }
+
+  missing(ids: Buffer, bytes: number): Promise<Uint8Array> {
     return new Promise((resolve) => {
       this.#missing = resolve;
-      send({ type: 'ask', lane: this.#lane, task: this.#task, ids }, [ids.buffer as ArrayBuffer]);
+      send({ type: 'ask', lane: this.#lane, task: this.#task, ids, bytes }, [ids.buffer as ArrayBuffer]);
     });
   }
 
@@ -143,9 +152,24 @@ class Lane implements BlockSink {
     const walked = new Stat();
     let item = 0;
     let bytesRead = 0;
-    for (const { dirFd, dir, name, stat } of unpackTask(task)) {
+    for (const { dirFd, dir, name, stat, known } of unpackTask(task)) {
+      if (known) {
+        entryHasher.hash(dir, name, known.state).copy(hashes, item * 32);
+        records.add(dir, name, known.state, known.hints);
+        outcomes[item++] = Outcome.read;
+        continue;
+      }
       walked.buffer.set(stat);
-      outcomes[item] = await this.#readItem(item, dirFd, dir, name, walked, { hashes, problems, records });
+      try {
+        const read = this.#entries.read(dirFd, name, walked);
+        const entry = read instanceof Promise ? await read : read;
+        entryHasher.hash(dir, name, entry.state).copy(hashes, item * 32);
+        records.add(dir, name, entry.state, entry.hints);
+        noteFlaws(entry, item, problems);
+        outcomes[item] = entry.trusted ? Outcome.read : Outcome.untrusted;
+      } catch (error) {
+        outcomes[item] = outcomeOf(error, item, problems);
+      }
       bytesRead += walked.sizeNumber;
       item++;
     }
@@ -153,32 +177,21 @@ class Lane implements BlockSink {
     records.close();
     return { id: task.id, bodies: records.bodies, outcomes, hashes, problems, bytesRead };
   }
+}
 
-  async #readItem(
-    item: number,
-    dirFd: number,
-    dir: Buffer,
-    name: Buffer,
-    walked: Stat,
-    into: { hashes: Buffer; problems: ItemProblem[]; records: TaskRecords },
-  ): Promise<number> {
-    try {
-      const entry = await this.#entries.read(dirFd, name, walked);
-      entryHasher.hash(dir, name, entry.state).copy(into.hashes, item * 32);
-      into.records.add(dir, name, entry.state, entry.hints);
-      if (entry.inconsistent)
-        into.problems.push({ item, code: 1111, message: 'it changed while it was read, twice' });
-      if (entry.lacking && entry.lacking.errno !== ENOENT)
-        into.problems.push({ item, code: 1110, message: lackingText(entry.lacking) });
-      return entry.trusted ? Outcome.read : Outcome.untrusted;
-    } catch (error) {
-      if (!(error instanceof PosixError)) throw error;
-      if (EXHAUSTED.has(error.errno)) throw new TmError('TM1011', error.message, { cause: error });
-      if (error.errno === ENOENT) return Outcome.vanished;
-      into.problems.push({ item, code: 1110, message: error.message });
-      return Outcome.failed;
-    }
-  }
+/** What a person has to know of an entry that was recorded. */
+function noteFlaws({ inconsistent, lacking }: ReadEntry, item: number, problems: ItemProblem[]): void {
+  if (inconsistent) problems.push({ item, code: 1111, message: 'it changed while it was read, twice' });
+  if (lacking && lacking.errno !== ENOENT) problems.push({ item, code: 1110, message: lackingText(lacking) });
+}
+
+/** Of an entry that was not recorded. Throws what is no fact about the source. */
+function outcomeOf(error: unknown, item: number, problems: ItemProblem[]): number {
+  if (!(error instanceof PosixError)) throw error;
+  if (EXHAUSTED.has(error.errno)) throw new TmError('TM1011', error.message, { cause: error });
+  if (error.errno === ENOENT) return Outcome.vanished;
+  problems.push({ item, code: 1110, message: error.message });
+  return Outcome.failed;
 }
 
 const lanes = Array.from({ length: LANES }, (_, lane) => new Lane(lane));
@@ -186,7 +199,11 @@ const lanes = Array.from({ length: LANES }, (_, lane) => new Lane(lane));
 port.on('message', (message: ToWorker) => {
   if (message.type === 'missing') lanes[message.lane]?.answer(message.missing);
   else if (message.type === 'accepted') lanes[message.lane]?.accepted();
-  else if (message.type === 'close') {
+  else if (message.type === 'begin') {
+    users = namesById('/etc/passwd');
+    groups = namesById('/etc/group');
+    for (const lane of lanes) lane.begin(message.start);
+  } else if (message.type === 'close') {
     sealer.close();
     process.exit(0);
   } else {

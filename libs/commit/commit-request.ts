@@ -1,4 +1,4 @@
-import type { BackupCounts, BackupInfo } from '../model/backup.ts';
+import type { BackupInfo } from '../model/backup.ts';
 import type { CommitRequest, JournalHead } from '../registry/port.ts';
 import type { JournalRecordOf } from '../store/journal.ts';
 
@@ -20,13 +20,14 @@ export function commitRequestOf(
     journal,
     committedAt: new Date(record.time),
     rootHint,
-    events: eventsOf(backup, record.counts),
+    gaps: record.gaps,
+    events: eventsOf(backup, record),
   };
 }
 
 function eventsOf(
   backup: Pick<BackupInfo, 'id' | 'seq' | 'kind' | 'label' | 'baselineSeq'>,
-  counts: BackupCounts,
+  { counts, gaps }: JournalRecordOf<'commit'>,
 ): CommitRequest['events'] {
   const data = {
     backupId: backup.id,
@@ -38,6 +39,7 @@ function eventsOf(
     changed: counts.changed + counts.metadata,
     deleted: counts.deleted,
     problems: counts.problems,
+    ...(gaps && { gaps: gaps.join(',') }),
   };
   const committed = { type: 'backup.committed', data };
   if (backup.kind === 'differential') return [committed];

@@ -87,7 +87,7 @@ class Rig {
       writer,
       now,
     });
-    this.applier = new DeltaApplier(registry, async () => DOMAIN, {
+    this.applier = new DeltaApplier(registry, (_, ids) => registry.blocks.present(DOMAIN, ids), {
       commit: async (backup, seal) => {
         const outcome = await this.committer.commit(backup, this.source, seal);
         if (outcome.state === 'failed') throw outcome.error;
@@ -234,6 +234,21 @@ test('differentials follow: changed, deleted, kept; runs chain up and the tree i
     changed: 0,
     deleted: 0,
   });
+});
+
+test('gaps of the seal are in the record, the registry and the event; without any nothing is said', async () => {
+  for (const gaps of [undefined, [], ['agent-down', 'overflow']]) {
+    const rig = await Rig.open();
+    const { records, segments } = await three(rig);
+    await rig.applier.apply([...segments, rig.seal(segments, records, { gaps })]);
+    expect((await registry.backups.get(rig.opened.backup.id))?.gaps).toEqual(gaps);
+    const [object] = await Array.fromAsync(readJournal(rig.store, rig.writer, undefined));
+    const record = object!.records.find(({ kind }) => kind === 'commit');
+    expect(record && 'gaps' in record ? record.gaps : undefined).toEqual(gaps);
+    const events = (await registry.outbox.pending(1000)).filter(({ sourceId }) => sourceId === rig.source.id);
+    expect(events[0]).toMatchObject({ type: 'backup.committed' });
+    expect(events[0]!.data.gaps).toBe(gaps?.join(','));
+  }
 });
 
 test('a batch that is missing: the applier waits, and a commit that is asked for anyway is TM1504', async () => {

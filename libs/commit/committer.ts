@@ -3,7 +3,8 @@ import type { Seal } from '../contracts/messages.ts';
 import type { BackupCounts, BackupInfo } from '../model/backup.ts';
 import { DigestSum } from '../model/digests.ts';
 import { ERRORS, type ErrorCode, TmError } from '../model/errors.ts';
-import type { JournalPlace, PieceTotals, Registry, RunRef, SourceRow } from '../registry/port.ts';
+import type { FixedSource } from '../registry/fixed-sources.ts';
+import type { JournalPlace, PieceTotals, Registry, RunRef } from '../registry/port.ts';
 import type { JournalRecordOf, JournalWriter } from '../store/journal.ts';
 import { currentOwner } from '../store/owner.ts';
 import type { Store } from '../store/port.ts';
@@ -31,6 +32,8 @@ interface Made {
   readonly runs: readonly RunRef[];
   readonly run: WrittenRun;
   readonly counts: BackupCounts;
+  /** How many pieces were proved. */
+  readonly pieces: number;
   readonly baseDigest: Buffer;
   /** The sealed tags, if there are any. */
   readonly tags: readonly Buffer[];
@@ -57,7 +60,7 @@ export class Committer {
   }
 
   /** Of a backup that is sealed and whole. After an error from the journal on, its outcome is looked up, never repeated. */
-  async commit(backup: BackupInfo, source: SourceRow, seal: Seal): Promise<CommitOutcome> {
+  async commit(backup: BackupInfo, source: FixedSource, seal: Seal): Promise<CommitOutcome> {
     const { registry, writer } = this.#deps;
     const totals = await registry.entries.totals(backup.id);
     const baseDigest = await this.#baseDigest(backup);
@@ -67,22 +70,27 @@ export class Committer {
       runs,
       run,
       counts: countsOf(seal, totals),
+      pieces: totals.batches.reduce((sum, count) => sum + count, 0),
       baseDigest,
       tags: await this.#sealTags(backup),
       repeated: backup.kind === 'full' ? [await sealSource(source, this.#deps.seal)] : [],
     };
-    return registry.journal.withStoreLock('shared', () =>
-      registry.journal.withWriter(writer, async () => {
-        const journal = await this.#deps.journal();
-        const place = { writer, number: journal.next() };
-        try {
-          await this.#write(backup, source, seal, made, journal);
-          return { state: 'committed' };
-        } catch (error) {
-          return this.#settleAfter(backup.id, place, error);
-        }
-      }),
-    );
+    const outcome = await this.#underWriter(writer, async (): Promise<CommitOutcome | undefined> => {
+      const journal = await this.#deps.journal();
+      const place = { writer, number: journal.next() };
+      try {
+        const ours = await this.#write(backup, source, seal, made, journal);
+        return ours ? { state: 'committed' } : undefined;
+      } catch (error) {
+        return this.#settleAfter(backup.id, place, error);
+      }
+    });
+    return outcome ?? this.settle(backup);
+  }
+
+  #underWriter<T>(writer: string, work: () => Promise<T>): Promise<T> {
+    const { journal } = this.#deps.registry;
+    return journal.withStoreLock('shared', () => journal.withWriter(writer, work));
   }
 
   /** Of a backup that is past `sealed`: how it ended; one that is still committing is decided by the journal. */
@@ -90,24 +98,25 @@ export class Committer {
     const { registry } = this.#deps;
     const place = await registry.backups.placeOf(id);
     if (!place) return outcomeOf((await registry.backups.get(id))!, this.#errors.get(id));
-    return registry.journal.withStoreLock('shared', () =>
-      registry.journal.withWriter(place.writer, () =>
-        this.#settleAfter(id, place, this.#errors.get(id) ?? new TmError('TM1502', id)),
-      ),
+    const outcome = await this.#underWriter(place.writer, () =>
+      this.#settleAfter(id, place, this.#errors.get(id) ?? new TmError('TM1502', id)),
     );
+    if (!outcome) throw new Error(`backup ${id} names another journal object than before`);
+    return outcome;
   }
 
-  /** Journal object, then registry. */
+  /** Journal object, then registry. False where somebody else has begun to commit the backup: nothing is written then. */
   async #write(
     backup: BackupInfo,
-    source: SourceRow,
+    source: FixedSource,
     seal: Seal,
-    { runs, run, counts, baseDigest, tags, repeated }: Made,
+    { runs, run, counts, pieces, baseDigest, tags, repeated }: Made,
     journal: JournalWriter,
-  ): Promise<void> {
+  ): Promise<boolean> {
     const { registry, writer } = this.#deps;
     const place = { writer, number: journal.next() };
-    await registry.backups.committing(backup.id, backup.epoch, place);
+    const named = await registry.backups.committing(backup.id, backup.epoch, place, pieces);
+    if (!named.ours) return false;
     const sections = [...(run.inline ? [run.inline.bytes] : []), ...tags];
     const record = this.#record(backup, source, seal, {
       counts,
@@ -119,14 +128,21 @@ export class Committer {
     const again = repeated.map(() => sourceRecord(source, sections.length));
     const head = await journal.append([...again, record], [...sections, ...repeated]);
     await registry.backups.commit(commitRequestOf(backup, record, head, seal.rootHint));
+    return true;
   }
 
-  async #settleAfter(backupId: string, place: JournalPlace, cause: unknown): Promise<CommitOutcome> {
+  /** Undefined where the backup is being committed by another journal object, whose writer's lock is not held. */
+  async #settleAfter(
+    backupId: string,
+    place: JournalPlace,
+    cause: unknown,
+  ): Promise<CommitOutcome | undefined> {
     const error = await this.#explained(cause);
     this.#errors.set(backupId, error);
     const backup = await settle(this.#deps, backupId, place, error.code);
     if (backup.state === 'open' || backup.state === 'sealed') throw error;
     this.#errors.delete(backupId);
+    if (backup.state === 'committing') return undefined;
     return outcomeOf(backup, error);
   }
 
@@ -150,7 +166,7 @@ export class Committer {
 
   async #run(
     backup: BackupInfo,
-    source: SourceRow,
+    source: FixedSource,
     totals: PieceTotals,
   ): Promise<{ runs: RunRef[]; run: WrittenRun }> {
     const { registry } = this.#deps;
@@ -171,7 +187,7 @@ export class Committer {
 
   #record(
     backup: BackupInfo,
-    source: SourceRow,
+    source: FixedSource,
     seal: Seal,
     made: {
       counts: BackupCounts;
@@ -202,6 +218,7 @@ export class Committer {
       time: made.committedAt.toISOString(),
       predecessor: { sourceSeq: backup.baseSeq },
       rootHint: seal.rootHint,
+      ...(seal.gaps && { gaps: [...seal.gaps] }),
       runs: [...made.runs],
     };
   }
@@ -209,7 +226,11 @@ export class Committer {
 
 /** The registry's own account of the tree has to equal the agent's. */
 function prove(backup: BackupInfo, seal: Seal, totals: PieceTotals, baseDigest: Buffer): void {
-  const same = seal.batches.every((count, shard) => totals.batches[shard] === count);
+  const shards = Math.max(seal.batches.length, totals.batches.length);
+  const same = Array.from(
+    { length: shards },
+    (_, i) => (seal.batches[i] ?? 0) === (totals.batches[i] ?? 0),
+  ).every(Boolean);
   if (!same || !totals.batchDigest.equals(seal.batchDigest))
     throw new TmError('TM1504', 'batches differ from the seal');
   const digest = DigestSum.from(baseDigest).add(totals.added).subtract(totals.removed).bytes();

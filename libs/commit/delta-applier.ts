@@ -1,16 +1,26 @@
 import type { DeltaMessage, DeltaSegment, Seal } from '../contracts/messages.ts';
 import type { BackupInfo } from '../model/backup.ts';
-import { blockIdsIn } from '../model/entry.ts';
+import { ByteReader } from '../model/byte-reader.ts';
+import { ByteWriter } from '../model/byte-writer.ts';
+import { copyBlockIds } from '../model/entry.ts';
 import { TmError } from '../model/errors.ts';
-import { RecordOp, readRecords } from '../model/records.ts';
+import { RecordCursor, RecordOp } from '../model/records.ts';
 import type { Registry } from '../registry/port.ts';
 
 /** What the applier asks for when a backup has all its pieces, or is past taking any. */
 export interface BackupEnding {
   commit(backup: BackupInfo, seal: Seal): Promise<void>;
-  /** A piece came again: a backup that was being committed when an error came is settled, one that has ended is left. */
+  /**
+   * The backup is past taking pieces: one that is being committed, by somebody else or when an error came, is settled;
+   * one that has ended is left.
+   */
   settle(backup: BackupInfo): Promise<void>;
 }
+
+/** Which of the source's blocks the registry has. `ids`: n × 32 bytes; gives n bytes, 1 where present. */
+export type BlockPresence = (sourceId: number, ids: Buffer) => Promise<Uint8Array>;
+
+const takesPieces = ({ state }: BackupInfo): boolean => state === 'open' || state === 'sealed';
 
 /**
  * Applies delta sets to the registry, ahead of the commit, under the backup's own seq; keeps the seal; and asks for
@@ -18,12 +28,12 @@ export interface BackupEnding {
  */
 export class DeltaApplier {
   readonly #registry: Registry;
-  readonly #domainOf: (sourceId: number) => Promise<string>;
+  readonly #present: BlockPresence;
   readonly #ending: BackupEnding;
 
-  constructor(registry: Registry, domainOf: (sourceId: number) => Promise<string>, ending: BackupEnding) {
+  constructor(registry: Registry, present: BlockPresence, ending: BackupEnding) {
     this.#registry = registry;
-    this.#domainOf = domainOf;
+    this.#present = present;
     this.#ending = ending;
   }
 
@@ -35,7 +45,18 @@ export class DeltaApplier {
   async #applyToBackup(backupId: string, pieces: readonly DeltaMessage[]): Promise<void> {
     const backup = await this.#registry.backups.get(backupId);
     if (!backup) return; // late: dropped (promise 7)
-    if (backup.state !== 'open' && backup.state !== 'sealed') return this.#ending.settle(backup);
+    if (!takesPieces(backup)) return this.#ending.settle(backup);
+    try {
+      await this.#take(backup, pieces);
+    } catch (error) {
+      // Somebody else may have had the last piece too, or have ended the backup: then the error is of no account.
+      const now = await this.#registry.backups.get(backupId);
+      if (!now || takesPieces(now)) throw error;
+      await this.#ending.settle(now);
+    }
+  }
+
+  async #take(backup: BackupInfo, pieces: readonly DeltaMessage[]): Promise<void> {
     const segments = pieces.filter((piece) => piece.type === 'segment');
     if (segments.length > 0) {
       await this.#checkBlocks(backup, segments);
@@ -45,29 +66,37 @@ export class DeltaApplier {
       );
     }
     const sealed = pieces.find((piece) => piece.type === 'seal');
-    if (sealed) await this.#registry.backups.seal(backupId, backup.epoch, sealed);
-    const seal = sealed ?? (await this.#registry.backups.sealOf(backupId));
-    if (seal && (await this.#complete(backupId, seal))) await this.#ending.commit(backup, seal);
+    if (sealed) await this.#registry.backups.seal(backup.id, backup.epoch, sealed);
+    const seal = sealed ?? (await this.#registry.backups.sealOf(backup.id));
+    if (seal && (await this.#complete(backup.id, seal))) await this.#ending.commit(backup, seal);
   }
 
   /** Promise 8: every block that an entry names is there. */
   async #checkBlocks(backup: BackupInfo, segments: readonly DeltaSegment[]): Promise<void> {
-    const domain = await this.#domainOf(backup.sourceId);
-    const ids = new Map<string, Buffer>();
-    for (const segment of segments) {
-      for (const record of readRecords(segment.body)) {
-        if (record.op !== RecordOp.present) continue;
-        for (const id of blockIdsIn(record.state)) ids.set(id.toString('latin1'), id);
-      }
-    }
-    if (ids.size === 0) return;
-    const present = await this.#registry.blocks.present(domain, Buffer.concat([...ids.values()]));
+    const ids = blockIdsOf(segments);
+    if (ids.length === 0) return;
+    const present = await this.#present(backup.sourceId, ids);
     const lacking = present.indexOf(0);
-    if (lacking >= 0) throw new TmError('TM1506', `block ${[...ids.values()][lacking]!.toString('hex')}`);
+    if (lacking >= 0)
+      throw new TmError('TM1506', `block ${ids.toString('hex', lacking * 32, lacking * 32 + 32)}`);
   }
 
   async #complete(backupId: string, seal: Seal): Promise<boolean> {
     const totals = await this.#registry.entries.totals(backupId);
     return seal.batches.every((count, shard) => (totals.batches[shard] ?? 0) >= count);
   }
+}
+
+/** One behind the other. */
+function blockIdsOf(segments: readonly DeltaSegment[]): Buffer {
+  const ids = new ByteWriter(32 * segments.reduce((sum, { count }) => sum + count, 0));
+  for (const { body } of segments) {
+    const cursor = new RecordCursor(body);
+    const state = new ByteReader(body);
+    while (cursor.next()) {
+      if (cursor.op !== RecordOp.present) continue;
+      copyBlockIds(state.enter(cursor.stateAt, cursor.stateAt + cursor.stateLength), ids);
+    }
+  }
+  return ids.view();
 }

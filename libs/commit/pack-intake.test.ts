@@ -15,10 +15,14 @@ const DOMAIN = '00112233-4455-6677-8899-aabbccddeeff';
 const KEY_ID = Buffer.alloc(16, 9);
 const PACK_BYTES = 4096;
 
+const idsIn = (ids: Buffer): string[] =>
+  Array.from({ length: ids.length / 32 }, (_, i) => ids.toString('hex', i * 32, i * 32 + 32));
+
 /** Everything that is written, in the order in which it became durable. */
 function rig(store = new FaultyStore(new MemoryStore())) {
   const log: string[] = [];
   const rows: BlockRow[] = [];
+  const registry = { packs: 0, known: new Set<string>(), asked: 0 };
   const recording = {
     url: store.url,
     create: async (name: string, parts: readonly Uint8Array[]) => {
@@ -28,13 +32,19 @@ function rig(store = new FaultyStore(new MemoryStore())) {
     },
   };
   const blocks = {
-    present: async (_domain: string, ids: Buffer) => new Uint8Array(ids.length / 32),
+    present: async (_domain: string, ids: Buffer) => {
+      registry.asked += ids.length / 32;
+      return Uint8Array.from(idsIn(ids), (id) => (registry.known.has(id) ? 1 : 0));
+    },
+    packCount: async () => registry.packs,
     beginPack: async (_domain: string, { id }: { id: Buffer }) => {
+      registry.packs++;
       log.push(`writing ${id.toString('hex', 0, 4)}`);
     },
     finishPack: async (_domain: string, { id }: { id: Buffer }, of: readonly BlockRow[]) => {
       log.push(`ready ${id.toString('hex', 0, 4)}`);
       rows.push(...of);
+      for (const row of of) registry.known.add(row.id.toString('hex'));
     },
   };
   const intake = new PackIntake({
@@ -47,7 +57,7 @@ function rig(store = new FaultyStore(new MemoryStore())) {
     },
     packBytes: PACK_BYTES,
   });
-  return { intake, store, log, rows };
+  return { intake, store, log, rows, registry };
 }
 
 const sealer = new FrameSealer({
@@ -139,4 +149,86 @@ test('while two packs are being written no more is accepted; their memory is fre
   await intake.flush();
   await last.durable;
   expect(frames.map(({ bytes }) => bytes.length)).toEqual(frames.map(() => 0));
+});
+
+const idsOf = (...frames: readonly SealedFrame[]): Buffer =>
+  Buffer.concat(frames.flatMap(({ index }) => decodeFrameBlocks(index)).map(({ id }) => id));
+
+test('in a domain of its own it asks for nothing: what it has not stored is missing', async () => {
+  const { intake, registry } = rig();
+  const [stored, other] = [frame(), frame()];
+  const ids = idsOf(stored, other);
+  expect([...(await intake.missing(ids))]).toEqual([1, 1]);
+  intake.put([stored]);
+  await intake.flush();
+  expect([...(await intake.missing(ids))]).toEqual([0, 1]);
+  expect(registry.asked).toBe(0);
+});
+
+test('once somebody else puts packs into the domain, what it does not know is asked for', async () => {
+  const { intake, registry } = rig();
+  const [stored, others, nobodys] = [frame(), frame(), frame()];
+  const ids = idsOf(stored, others, nobodys);
+  expect([...(await intake.missing(ids))]).toEqual([1, 1, 1]);
+  registry.packs++;
+  registry.known.add(idsOf(others).toString('hex'));
+  intake.put([stored]);
+  await intake.flush();
+  expect([...(await intake.missing(ids))]).toEqual([0, 0, 1]);
+  expect(registry.asked).toBe(2);
+  expect([...(await intake.missing(ids))]).toEqual([0, 0, 1]);
+  expect(registry.asked).toBe(3);
+});
+
+test('where there were packs before, blocks are asked for from the beginning', async () => {
+  const { intake, registry } = rig();
+  const there = frame();
+  registry.packs = 1;
+  registry.known.add(idsOf(there).toString('hex'));
+  expect([...(await intake.missing(idsOf(there, frame())))]).toEqual([0, 1]);
+});
+
+test('what is present is looked up, also in a domain of its own, unless it was seen there', async () => {
+  const { intake, registry } = rig();
+  const [stored, unknown] = [frame(), frame()];
+  await intake.missing(idsOf(stored));
+  intake.put([stored]);
+  await intake.flush();
+  expect([...(await intake.present(idsOf(stored, unknown, stored)))]).toEqual([1, 0, 1]);
+  expect(registry.asked).toBe(1);
+  registry.known.add(idsOf(unknown).toString('hex'));
+  expect([...(await intake.present(idsOf(unknown)))]).toEqual([1]);
+  expect([...(await intake.present(idsOf(unknown)))]).toEqual([1]);
+  expect(registry.asked).toBe(2);
+});
+
+test('a block of a pack that failed was not seen', async () => {
+  const store = new FaultyStore(new MemoryStore());
+  store.inject('create', { kind: 'fail', error: new TmError('TM1204', 'full') }, { prefix: 'packs/' });
+  const { intake } = rig(store);
+  const lost = frame();
+  const ids = idsOf(lost);
+  intake.put([lost]);
+  await expect(intake.flush()).rejects.toMatchObject({ code: 'TM1204' });
+  expect([...(await intake.present(ids))]).toEqual([0]);
+});
+
+test('a pack of tiny blocks ends long before its bytes do: what waits for it is bounded by entries too', async () => {
+  const { intake, log } = rig();
+  const tiny = (first: number): SealedFrame =>
+    sealer.seal(
+      Array.from({ length: 9000 }, (_, i) => {
+        const bytes = Buffer.from([(first + i) & 255]);
+        const id = Buffer.alloc(32);
+        id.writeUInt32LE(first + i);
+        return { id, length: 1, kind: BlockKind.data, children: Buffer.alloc(0), bytes };
+      }),
+    );
+  const first = intake.put([tiny(0)]);
+  const second = intake.put([tiny(9000)]);
+  await first.durable;
+  expect(await state(second.durable)).toBe('pending');
+  await intake.flush();
+  await second.durable;
+  expect(log.filter((line) => line.startsWith('ready'))).toHaveLength(2);
 });

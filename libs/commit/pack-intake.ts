@@ -2,12 +2,19 @@ import type { BlockIntake, SealedFrame } from '../blocks/intake.ts';
 import { PackBuilder, packName } from '../blocks/pack.ts';
 import type { BlocksTable } from '../registry/port.ts';
 import type { Store } from '../store/port.ts';
+import { SeenBlocks } from './seen-blocks.ts';
 
 /** A data key as it is stored: its id (16 bytes) and itself wrapped to the domain's key. */
 export interface WrappedKey {
   readonly id: Buffer;
   readonly wrapped: Buffer;
 }
+
+/**
+ * Of a pack's index, 39 a block: what waits for a pack to be durable (records, results, rows) has a measure by entries
+ * too, which its bytes do not give where files are tiny.
+ */
+const INDEX_BYTES = 640 * 1024;
 
 interface Settled {
   readonly promise: Promise<void>;
@@ -22,9 +29,9 @@ function settled(): Settled {
 }
 
 /**
- * Assembles frames into packs. Order of writes (1-architecture, promises 1 and 2): the wrapped data key is durable
+ * The blocks' way into the store for one backup, while it is open. Assembles frames into packs. Order of writes (1-architecture, promises 1 and 2): the wrapped data key is durable
  * before the first pack that uses it, the pack's row (writing) before its object, the object before its block rows,
- * the block rows before `durable` resolves.
+ * the block rows before `durable` resolves. What it has seen present stays so until the backup ends (decisions/013).
  */
 export class PackIntake implements BlockIntake {
   readonly #domainId: string;
@@ -33,11 +40,16 @@ export class PackIntake implements BlockIntake {
   readonly #wrappedKey: (keyId: Buffer) => Promise<WrappedKey>;
   readonly #packBytes: number;
   #pack: PackBuilder | undefined;
+  #indexBytes = 0;
   #packDone = settled();
   #keys = new Map<string, Buffer>();
   /** Packs that are being written; two at most, so that memory stays bounded. */
   readonly #writing = new Set<Promise<void>>();
   #failure: unknown;
+  readonly #seen = new SeenBlocks();
+  #packsBegun = 0;
+  /** Whether somebody else has packs in the domain, as of the last look; undefined before the first one. */
+  #others: Promise<boolean> | undefined;
 
   constructor(options: {
     domainId: string;
@@ -53,23 +65,67 @@ export class PackIntake implements BlockIntake {
     this.#packBytes = options.packBytes;
   }
 
-  missing(ids: Buffer): Promise<Uint8Array> {
-    return this.#blocks.present(this.#domainId, ids).then((present) => present.map((there) => 1 - there));
+  /**
+   * A domain in which nobody else has a pack is not asked: blocks that another backup puts there at the same time may be
+   * put twice until its first pack is noticed, of which the first stays.
+   */
+  async missing(ids: Buffer): Promise<Uint8Array> {
+    const others = await (this.#others ?? this.#lookForOthers());
+    const present = others || !this.#seen.complete ? await this.present(ids) : this.#seenOf(ids);
+    return present.map((there) => 1 - there);
+  }
+
+  #seenOf(ids: Buffer): Uint8Array {
+    const seen = new Uint8Array(ids.length / 32);
+    for (let i = 0; i < seen.length; i++) if (this.#seen.has(ids, i * 32)) seen[i] = 1;
+    return seen;
+  }
+
+  /** `ids`: n × 32 bytes. Gives n bytes, 1 where the block is in the registry: the registry is asked for what was not seen there. */
+  async present(ids: Buffer): Promise<Uint8Array> {
+    const present = this.#seenOf(ids);
+    if (!present.includes(0)) return present;
+    const unseen = Array.from(present.keys()).filter((i) => present[i] === 0);
+    const asked = Buffer.allocUnsafe(unseen.length * 32);
+    unseen.forEach((i, n) => {
+      ids.copy(asked, n * 32, i * 32, i * 32 + 32);
+    });
+    const answer = await this.#blocks.present(this.#domainId, asked);
+    unseen.forEach((i, n) => {
+      present[i] = answer[n]!;
+      if (answer[n] === 1) this.#seen.add(asked, n * 32);
+    });
+    return present;
+  }
+
+  #lookForOthers(): Promise<boolean> {
+    const begun = this.#packsBegun;
+    this.#others = this.#blocks.packCount(this.#domainId).then((count) => count > begun);
+    this.#others.catch(() => {}); // it is thrown where it is waited for
+    return this.#others;
   }
 
   put(frames: readonly SealedFrame[]): { accepted: Promise<void>; durable: Promise<void> } {
     if (this.#failure) throw this.#failure;
     const waitFor: Promise<void>[] = [];
     for (const frame of frames) {
-      if (this.#pack && this.#pack.size + frame.bytes.length > this.#packBytes) this.#close();
+      if (!this.#hasRoom(frame)) this.#close();
       this.#pack ??= new PackBuilder(this.#domainId);
       this.#pack.add(frame);
+      this.#indexBytes += frame.index.length;
       this.#keys.set(frame.keyId.toString('hex'), frame.keyId);
       if (waitFor.at(-1) !== this.#packDone.promise) waitFor.push(this.#packDone.promise);
     }
     const durable = Promise.all(waitFor).then(() => {});
     durable.catch(() => {});
     return { accepted: this.#room(), durable };
+  }
+
+  #hasRoom({ bytes, index }: SealedFrame): boolean {
+    if (!this.#pack) return true;
+    return (
+      this.#pack.size + bytes.length <= this.#packBytes && this.#indexBytes + index.length <= INDEX_BYTES
+    );
   }
 
   async flush(): Promise<void> {
@@ -93,6 +149,7 @@ export class PackIntake implements BlockIntake {
     this.#writing.add(write);
     write.finally(() => this.#writing.delete(write));
     this.#pack = undefined;
+    this.#indexBytes = 0;
     this.#keys = new Map();
     this.#packDone = settled();
   }
@@ -100,6 +157,7 @@ export class PackIntake implements BlockIntake {
   async #write(builder: PackBuilder, keyIds: readonly Buffer[]): Promise<void> {
     const keys = await Promise.all(keyIds.map((id) => this.#wrappedKey(id)));
     const pack = builder.finish(keys);
+    this.#packsBegun++;
     await this.#blocks.beginPack(this.#domainId, { id: pack.id, size: pack.size });
     await this.#store.create(packName(pack.id), pack.parts);
     await this.#blocks.finishPack(
@@ -107,7 +165,9 @@ export class PackIntake implements BlockIntake {
       { id: pack.id, size: pack.size, keys: keyIds },
       pack.blocks,
     );
+    for (const { id } of pack.blocks) this.#seen.add(id);
     pack.parts.forEach(free);
+    if (this.#others && !(await this.#others)) this.#lookForOthers();
   }
 }
 

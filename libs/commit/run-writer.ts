@@ -1,7 +1,7 @@
 import { decodeFrameBlocks } from '../blocks/frame-blocks.ts';
 import { type BlockIntake, BlockKind, type SealedFrame } from '../blocks/intake.ts';
 import { RecordWriter } from '../model/records.ts';
-import type { Registry, RunPart, RunRef } from '../registry/port.ts';
+import type { Registry, RunBody, RunPart, RunRef } from '../registry/port.ts';
 
 /** Plaintext of a run's frame, and what a run may measure to travel inside the journal object. */
 const FRAME_BYTES = 768 * 1024;
@@ -19,25 +19,33 @@ export interface WrittenRun {
   readonly parts: readonly RunPart[];
 }
 
+/** Records of the seqs, and the problems of the last one after them, in the last body while there is room. */
 async function* bodies(
   registry: Registry,
   sourceId: number,
   fromSeq: number,
   toSeq: number,
-): AsyncGenerator<{ body: Buffer; count: number }> {
+): AsyncGenerator<RunBody> {
+  let last: RunBody = { body: Buffer.alloc(0), count: 0 };
+  for await (const body of registry.entries.runRecords(sourceId, fromSeq, toSeq, FRAME_BYTES)) {
+    if (last.count > 0) yield last;
+    last = body;
+  }
   const writer = new RecordWriter();
-  const take = () => ({ count: writer.count, body: writer.finish() });
-  for await (const page of registry.entries.versions(sourceId, fromSeq, toSeq)) {
-    for (const version of page) {
-      writer.record({ ...version, code: 0 });
-      if (writer.bytes >= FRAME_BYTES) yield take();
+  for (const { dir, name, code } of await registry.backups.problems(sourceId, toSeq)) {
+    if (last.body.length + writer.bytes >= FRAME_BYTES) {
+      if (last.count > 0 || writer.count > 0) yield joined(last, writer);
+      last = { body: Buffer.alloc(0), count: 0 };
     }
+    writer.kept(dir, name, code);
   }
-  for (const problem of await registry.backups.problems(sourceId, toSeq)) {
-    writer.kept(problem.dir, problem.name, problem.code);
-    if (writer.bytes >= FRAME_BYTES) yield take();
-  }
-  if (writer.count > 0) yield take();
+  if (last.count > 0 || writer.count > 0) yield joined(last, writer);
+}
+
+/** Bodies one behind the other are a body. */
+function joined({ body, count }: RunBody, writer: RecordWriter): RunBody {
+  const sum = count + writer.count;
+  return { body: writer.count === 0 ? body : Buffer.concat([body, writer.finish()]), count: sum };
 }
 
 /**

@@ -20,7 +20,8 @@ export interface SettleDeps {
 /**
  * Decides a backup that is committing by what the journal holds (1-architecture, "States"): where its object exists it is
  * committed; where there is none a void takes its number and it fails with `failure`. Gives the backup as it is then;
- * one that has ended already stays. Call it under the writer's lock of `place`. Idempotent.
+ * one that has ended already stays, and so does one that names another place. Call it under the writer's lock of
+ * `place`. Idempotent.
  */
 export async function settle(
   deps: SettleDeps,
@@ -31,7 +32,7 @@ export async function settle(
   const { backups } = deps.registry;
   const backup = await backups.get(backupId);
   if (!backup) throw new TmError('TM1507', backupId);
-  if (backup.state !== 'committing') return backup;
+  if (backup.state !== 'committing' || !isSame(await backups.placeOf(backupId), place)) return backup;
   const object = (await objectAt(deps.store, place)) ?? (await putVoid(deps, place));
   if (commitsOf(object).some((record) => record.backupId === backupId))
     await commitAll(deps.registry, object, headOf(object));
@@ -55,9 +56,17 @@ export async function commitAll(
     const backup = await backups.get(record.backupId);
     if (backup?.state !== 'committing') continue;
     const rootHint = (await backups.sealOf(backup.id))?.rootHint;
-    await backups.commit(commitRequestOf(backup, record, head, rootHint));
+    try {
+      await backups.commit(commitRequestOf(backup, record, head, rootHint));
+    } catch (error) {
+      // Somebody whose lock went with its session may have been first.
+      if ((await backups.get(backup.id))?.state !== 'committed') throw error;
+    }
   }
 }
+
+const isSame = (a: JournalPlace | undefined, b: JournalPlace): boolean =>
+  a?.writer === b.writer && a.number === b.number;
 
 const headOf = ({ writer, number, chain }: JournalObject): JournalHead => ({ writer, number, chain });
 

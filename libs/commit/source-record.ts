@@ -3,7 +3,7 @@ import type { SourceRow } from '../registry/port.ts';
 import type { JournalRecordOf } from '../store/journal.ts';
 import type { SealBlock } from './run-writer.ts';
 
-type Source = Pick<SourceRow, 'uid' | 'domain' | 'agent' | 'root' | 'key'>;
+type Source = Pick<SourceRow, 'uid' | 'domain' | 'agent' | 'agentUid' | 'root' | 'key'>;
 
 /** The record that makes a source known; `section` holds `sealSource`. */
 export const sourceRecord = ({ uid, domain }: Source, section: number): JournalRecordOf<'source'> => ({
@@ -14,7 +14,8 @@ export const sourceRecord = ({ uid, domain }: Source, section: number): JournalR
 });
 
 /** A source's secret fields: without them its backups can't be rebuilt. */
-export async function sealSource({ agent, root, key }: Source, seal: SealBlock): Promise<Buffer> {
-  const secret = { root: root.toString('base64'), agent, key: key.toString('base64') };
+export async function sealSource({ agent, agentUid, root, key }: Source, seal: SealBlock): Promise<Buffer> {
+  const ofAgent = agentUid === undefined ? {} : { agentUid };
+  const secret = { root: root.toString('base64'), agent, ...ofAgent, key: key.toString('base64') };
   return (await seal(Buffer.from(JSON.stringify(secret)), BlockKind.run)).bytes;
 }

@@ -44,6 +44,8 @@ export interface Seal {
   readonly readTo: number;
   /** What the agent remembers of the root (inode, number of names …); opaque to everyone else. */
   readonly rootHint: string;
+  /** Of a watched source: reasons of the gaps that were open when the backup was opened, sorted. */
+  readonly gaps?: readonly string[] | undefined;
 }
 
 export type ChangeMessage = ChangeBatch | Seal;
@@ -81,14 +83,31 @@ export interface DeltaSegment {
 
 export type DeltaMessage = DeltaSegment | Seal;
 
+export type CommitType =
+  | 'backup.committed'
+  | 'backup.failed'
+  | 'backup.expired'
+  | 'baseline.promoted'
+  /** Of a watched source: the age of the oldest change that no backup has passed the policy's limit, or fell below. */
+  | 'recovery-point.exceeded'
+  | 'recovery-point.recovered';
+
 /** commits: CloudEvents 1.0. */
 export interface CommitMessage {
   readonly specversion: '1.0';
   readonly id: string;
   readonly source: string;
-  readonly type: 'backup.committed' | 'backup.failed' | 'backup.expired' | 'baseline.promoted';
+  readonly type: CommitType;
   readonly time: string;
   readonly subject: string;
   readonly datacontenttype: 'application/json';
   readonly data: Readonly<Record<string, string | number | null>>;
 }
+
+/** The three topics and what travels on them. */
+export interface Topics {
+  'change-events': ChangeMessage;
+  'delta-sets': DeltaMessage;
+  commits: CommitMessage;
+}
+export type Topic = keyof Topics;

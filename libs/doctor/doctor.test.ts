@@ -9,6 +9,7 @@ import { checkIdentity, type IdentityFacts } from './identity.ts';
 import { checkRegistry, type RegistryFacts } from './registry.ts';
 import { checkStore, type StoreFacts } from './store.ts';
 import { checkVersions, type VersionFacts } from './versions.ts';
+import { checkWatch, type WatchFacts } from './watch.ts';
 
 /** What is not well, as `name status`; and that it says what to do. */
 function troubles(findings: readonly Finding[]): string[] {
@@ -46,6 +47,31 @@ describe('versions', () => {
     [{ glibc: undefined }, ['glibc failed']],
     [{ glibc: '2.17' }, ['glibc failed']],
   ])('%o', (change, expected) => expect(troubles(checkVersions({ ...facts, ...change }))).toEqual(expected));
+});
+
+describe('watch', () => {
+  const facts: WatchFacts = {
+    root: '/srv',
+    choice: { kind: 'inotify', reason: 'a watch per folder' },
+    failure: undefined,
+    directories: 1000,
+    inotifyWatches: 65_536,
+  };
+  test.each<[Partial<WatchFacts>, string[]]>([
+    [{}, []],
+    [{ directories: undefined, inotifyWatches: undefined }, []],
+    [{ inotifyWatches: undefined }, []],
+    [{ directories: 52_428 }, []],
+    [{ directories: 52_429 }, ['watch warning']],
+    [{ choice: { kind: 'fanotify', reason: 'one mark' }, directories: 1e6 }, []],
+    [{ choice: { kind: 'poll', reason: '/srv is nfs4' }, directories: 1e6 }, []],
+    [{ choice: undefined, failure: 'ENOENT' }, ['watch warning']],
+  ])('%o', (change, expected) => expect(troubles([checkWatch({ ...facts, ...change })])).toEqual(expected));
+
+  test('the limit that would do is named', () => {
+    expect(checkWatch({ ...facts, directories: 60_000 }).guidance).toContain('max_user_watches=131072 ');
+    expect(checkWatch({ ...facts, choice: undefined, failure: 'ENOENT' }).message).toContain('ENOENT');
+  });
 });
 
 describe('home', () => {
@@ -109,6 +135,7 @@ describe('store', () => {
   const facts: StoreFacts = {
     url: 'file:///store',
     failure: undefined,
+    milliseconds: 3,
     storeId: 's1',
     owner: { registryId: 'r1', generation: 1 },
     known,
@@ -116,6 +143,8 @@ describe('store', () => {
     unwritable: [],
   };
   const gone = { failure: new TmError('TM1202', '/store'), storeId: undefined, folder: undefined };
+  const bucket = { url: 'gs://bucket/x', folder: undefined };
+  const noBucket = { ...bucket, ...gone, milliseconds: undefined };
   test.each<[string, Partial<StoreFacts>, string[]]>([
     ['sound', {}, []],
     ['not yet', { ...gone, known: undefined }, []],
@@ -130,6 +159,17 @@ describe('store', () => {
     ['registry down', { known: 'unknown' }, []],
     ['read-only', { unwritable: ['/store/packs'] }, ['store-writable failed']],
     ['full', { folder: { ...FOLDER, freeBytes: 0 } }, ['store-space failed']],
+    ['a bucket', { ...bucket, known: undefined, storeId: undefined }, []],
+    [
+      'a bucket that is missing',
+      { ...noBucket, known: undefined },
+      ['store-reachable failed', 'store failed'],
+    ],
+    [
+      'a bucket out of reach',
+      { ...noBucket, failure: new TmError('TM1201') },
+      ['store-reachable failed', 'store failed'],
+    ],
   ])('%s', (_, change, expected) => expect(troubles(checkStore({ ...facts, ...change }))).toEqual(expected));
 });
 

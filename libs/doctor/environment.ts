@@ -16,8 +16,14 @@ export function checkEnvironment({ unknown, kafkaBrokers }: EnvironmentFacts): F
   );
   if (unknown.length === 0) findings.push(ok('environment', 'all TIDEMARK_ variables are known'));
   if (kafkaBrokers !== undefined) {
-    const text = `TIDEMARK_KAFKA_BROKERS is set, but Kafka comes with the services; ${kafkaBrokers} is not used`;
-    findings.push(warning('kafka', text, 'Unset it until then.'));
+    const text = `TIDEMARK_KAFKA_BROKERS is set: only \`serve\` and the services use ${kafkaBrokers}; it was not tried`;
+    findings.push(
+      warning(
+        'kafka',
+        text,
+        'Unset it for other commands; /health/ready of `serve` says whether Kafka answers.',
+      ),
+    );
   }
   return findings;
 }

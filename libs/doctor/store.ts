@@ -6,6 +6,8 @@ export interface StoreFacts {
   readonly url: string;
   /** What opening or reading it threw. */
   readonly failure: unknown;
+  /** From opening it to its first answer. */
+  readonly milliseconds: number | undefined;
   /** Id of the store that is there. */
   readonly storeId: string | undefined;
   /** Registry that owns it, and under which generation. */
@@ -22,14 +24,22 @@ export interface StoreFacts {
 }
 
 export function checkStore(facts: StoreFacts): Finding[] {
-  const findings = [identity(facts)];
+  const findings = isBucket(facts) ? [reachable(facts), identity(facts)] : [identity(facts)];
   if (facts.storeId !== undefined) findings.push(owner(facts));
   if (facts.folder) findings.push(writable(facts), ...checkSpace('store', facts.folder));
   return findings;
 }
 
-function identity({ url, failure, storeId, known }: StoreFacts): Finding {
-  const isMissing = failure instanceof TmError && failure.code === 'TM1202';
+const isBucket = ({ url }: StoreFacts): boolean => url.startsWith('gs:');
+
+function reachable({ url, failure, milliseconds }: StoreFacts): Finding {
+  if (milliseconds === undefined) return failedBy('store-reachable', failure);
+  return ok('store-reachable', `${url} answered within ${Math.ceil(milliseconds)} ms`);
+}
+
+function identity(facts: StoreFacts): Finding {
+  const { url, failure, storeId, known } = facts;
+  const isMissing = failure instanceof TmError && failure.code === 'TM1202' && !isBucket(facts);
   if (failure !== undefined && !(isMissing && known === undefined)) return failedBy('store', failure);
   if (storeId === undefined) {
     if (known === undefined) return ok('store', `there is none at ${url} yet; the first backup makes it`);

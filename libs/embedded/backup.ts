@@ -1,23 +1,25 @@
-import { randomBytes, randomUUID } from 'node:crypto';
-import { gearSeedOf } from '../blocks/keys.ts';
+import { checkedRoot } from '../agent/checked-root.ts';
+import { type CollectRequest, collectBackup } from '../agent/collect-backup.ts';
+import { type OpenScan, openScan } from '../agent/open-scan.ts';
 import { type BackupContext, DeltaCalculator } from '../calculate/delta-calculator.ts';
-import { Collector, type CollectProblem, type CollectProgress } from '../collect/collector.ts';
-import type { WorkerSetup } from '../collect/protocol.ts';
+import { ensureSource } from '../cell/ensure-source.ts';
+import { publishOutbox } from '../cell/outbox.ts';
+import { settleSource } from '../cell/recover.ts';
+import type { CollectProblem, CollectProgress } from '../collect/collector.ts';
+import type { Resumed } from '../collect/known-entries.ts';
+import { abortBackup } from '../commit/abort-backup.ts';
 import { type CommitOutcome, Committer } from '../commit/committer.ts';
 import { DeltaApplier } from '../commit/delta-applier.ts';
 import { PackIntake } from '../commit/pack-intake.ts';
-import { sealSource, sourceRecord } from '../commit/source-record.ts';
 import type { BackupInfo } from '../model/backup.ts';
+import type { Compression } from '../model/compression.ts';
 import { TmError } from '../model/errors.ts';
 import type { BackupKind } from '../model/label.ts';
 import type { OpenedBackup, SourceRow } from '../registry/port.ts';
 import { InProcessTransport } from '../transport/in-process.ts';
-import { checkedRoot } from './checked-root.ts';
 import type { Engine } from './engine.ts';
-import { CLOCK_GRANULARITY_NS, type OpenScan, openScan } from './open-scan.ts';
-import { publishOutbox } from './outbox.ts';
-import { ownPaths } from './own-folders.ts';
-import { settleSource } from './recover.ts';
+import { ownFolders, ownPaths } from './own-folders.ts';
+import { scanBase } from './scan-base.ts';
 
 export interface BackupRequest {
   /** Bytes, or their text (model/byte-text.ts). */
@@ -28,37 +30,75 @@ export interface BackupRequest {
   readonly oneFileSystem: boolean;
   readonly acceptRoot: boolean;
   readonly threads: number;
+  /** Of a watched source: reasons of the gaps that are open, sorted. */
+  readonly gaps?: readonly string[] | undefined;
+  readonly compression?: Compression | undefined;
   readonly onProblem: (problem: CollectProblem) => void;
   readonly onProgress: (progress: CollectProgress) => void;
+  readonly onResumed?: (resumed: Resumed) => void;
   readonly signal: AbortSignal;
 }
 
 /** Three packs are in memory at most: one that is being filled, two that are being written. */
 const PACK_BYTES = 16 * 1024 * 1024;
 
-/** One backup of one folder: opens the slot, runs the stages over the in-process transport, and ends it one way or the other. */
+/** One backup of one folder, by a walk. */
 export async function backup(engine: Engine, request: BackupRequest): Promise<BackupInfo> {
   const root = await checkedRoot(request.dir, ownPaths(engine));
-  const source = await ensureSource(engine, root);
+  const source = await sourceOf(engine, root);
   const kind = request.kind ?? (source.baseline > 0 ? 'differential' : 'full');
   if (kind === 'differential' && source.baseline === 0) {
     throw new TmError('TM1001', 'there is no full backup of this folder yet; leave --differential out');
   }
+  return backupBy(engine, source, { ...request, kind }, async (opened) =>
+    openScan(await scanBase(engine.registry, opened), {
+      ...request,
+      root,
+      kind,
+      rootHint: opened.source.rootHint,
+      stateFile: engine.home.stateFile(source.uid),
+      skip: ownFolders(engine),
+    }),
+  );
+}
+
+/** Of a folder of this host, as `checkedRoot` gives it. */
+export const sourceOf = (engine: Engine, root: Buffer): Promise<SourceRow> =>
+  ensureSource(engine, engine.domain, { name: engine.home.agent, uid: undefined }, root);
+
+export interface StagesRequest extends CollectRequest {
+  readonly kind: BackupKind;
+  readonly tags: Readonly<Record<string, string>>;
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Opens a source's slot, runs the stages over the in-process transport on whatever scan `open` gives for it, and ends the
+ * backup one way or the other.
+ */
+export async function backupBy(
+  engine: Engine,
+  source: SourceRow,
+  request: StagesRequest,
+  open: (opened: OpenedBackup) => Promise<OpenScan>,
+): Promise<BackupInfo> {
   const { registry } = engine;
+  const { kind, tags } = request;
   await settleSource(engine, source.id);
   const opened = await registry.journal.withStoreLock('shared', async () =>
-    registry.backups.open({ sourceId: source.id, kind, tags: request.tags }, await registry.now()),
+    registry.backups.open({ sourceId: source.id, kind, tags }, await registry.now()),
   );
   let scan: OpenScan | undefined;
   try {
-    scan = await openScan(engine, opened, root, request);
+    scan = await open(opened);
     const info = await runStages(engine, opened, scan, request);
     await afterCommit(engine, scan);
     return info;
   } catch (error) {
     const code = error instanceof TmError ? error.code : 'TM1099';
-    const failed = await failUnlessCommitted(engine, opened, code).catch(() => false);
-    if (failed) scan?.state.abandon();
+    // One that is being committed is settled by what the journal holds, at the next start.
+    const state = await abortBackup(registry, opened.backup, code).catch(() => undefined);
+    if (state === 'failed') scan?.state.abandon();
     else scan?.state.leave();
     throw error;
   } finally {
@@ -67,44 +107,13 @@ export async function backup(engine: Engine, request: BackupRequest): Promise<Ba
 }
 
 /** Nothing here can undo the backup: the next command publishes what is left, and finds the state by its other name. */
-async function afterCommit(engine: Engine, { state }: OpenScan): Promise<void> {
+async function afterCommit(engine: Engine, scan: OpenScan): Promise<void> {
   try {
-    state.commit();
+    scan.commit();
     await publishOutbox(engine);
   } catch (error) {
     engine.config.onStatus(`the backup is committed, but what follows it is put off: ${String(error)}`);
   }
-}
-
-/** False for a backup that reached `committing`: it is settled by what the journal holds, at the next start. */
-async function failUnlessCommitted(
-  engine: Engine,
-  { backup: { id, label } }: OpenedBackup,
-  code: string,
-): Promise<boolean> {
-  const now = await engine.registry.backups.get(id);
-  if (!now || now.state === 'committing' || now.state === 'committed') return false;
-  await engine.registry.backups.fail(id, code, [
-    { type: 'backup.failed', data: { backupId: id, label, code } },
-  ]);
-  return true;
-}
-
-async function ensureSource(engine: Engine, root: Buffer): Promise<SourceRow> {
-  const { registry, home, domain } = engine;
-  const known = (await registry.backups.sources()).find(
-    (one) => one.agent === home.agent && one.root.equals(root),
-  );
-  if (known) return known;
-  const [uid, key] = [randomUUID(), randomBytes(32)];
-  const made = { uid, agent: home.agent, root, key, domain: domain.id };
-  const sealed = await sealSource(made, engine.seal);
-  let source: SourceRow | undefined;
-  await engine.decide([sourceRecord(made, 0)], [sealed], async (head) => {
-    source = await registry.backups.ensureSource(made);
-    await registry.journal.setHead(head);
-  });
-  return source!;
 }
 
 /** Wires agent, calculator and writer together for this backup and waits for the commit. */
@@ -112,7 +121,7 @@ async function runStages(
   engine: Engine,
   opened: OpenedBackup,
   scan: OpenScan,
-  request: BackupRequest,
+  request: StagesRequest,
 ): Promise<BackupInfo> {
   const { registry } = engine;
   const abort = new AbortController();
@@ -129,7 +138,7 @@ async function runStages(
     domainId: engine.domain.id,
     blocks: registry.blocks,
     store: engine.store,
-    wrappedKey: () => engine.dataKey.wrapped(),
+    wrappedKey: (id) => engine.dataKey.wrapped(id),
     packBytes: PACK_BYTES,
   });
   const context: BackupContext = { backup: opened.backup, source: opened.source };
@@ -144,7 +153,7 @@ async function runStages(
     writer: engine.home.writer,
     now: () => new Date(),
   });
-  const applier = new DeltaApplier(registry, async () => opened.source.domain, {
+  const applier = new DeltaApplier(registry, (_, ids) => intake.present(ids), {
     commit: async (backup, seal) => ended(await committer.commit(backup, opened.source, seal)),
     settle: async (backup) => ended(await committer.settle(backup)),
   });
@@ -154,21 +163,12 @@ async function runStages(
   });
   transport.subscribe('delta-sets', (messages) => applier.apply(messages));
   try {
-    const collector = new Collector({
-      scan: scan.scan,
-      state: scan.state,
-      intake,
-      transport,
-      workers: () => workerSetups(engine, opened, scan, request.threads),
-      opened,
-      now: () => new Date(),
-      onProblem: request.onProblem,
-      onProgress: (progress) =>
-        request.onProgress({ ...progress, totalBytes: progress.totalBytes ?? scan.expectedBytes }),
-      onState: (stateDigest) => scan.finishState(opened, stateDigest),
-      signal: AbortSignal.any([request.signal, abort.signal]),
-    });
-    await collector.run().catch((error) => {
+    const { domain } = engine;
+    const into = { intake, transport, domain, keyRange: () => engine.dataKey.range() };
+    const { key: sourceKey, uid: sourceUid } = opened.source;
+    const signal = AbortSignal.any([request.signal, abort.signal]);
+    const reading = { ...request, signal };
+    await collectBackup(opened, scan, { ...into, sourceKey, sourceUid }, reading).catch((error) => {
       stop(error);
     });
     await committed.promise;
@@ -176,28 +176,4 @@ async function runStages(
     await transport.close();
   }
   return (await registry.backups.get(opened.backup.id))!;
-}
-
-async function workerSetups(
-  engine: Engine,
-  opened: OpenedBackup,
-  scan: OpenScan,
-  threads: number,
-): Promise<WorkerSetup[]> {
-  const { domain, dataKey } = engine;
-  const setups: WorkerSetup[] = [];
-  for (let i = 0; i < threads; i++) {
-    setups.push({
-      domainId: domain.id,
-      dedupKey: domain.dedupKey,
-      digestKey: domain.digestKey,
-      gearSeed: gearSeedOf(domain),
-      sourceKey: opened.source.key,
-      dataKey: await dataKey.range(),
-      rootDev: scan.rootDev,
-      startedAtNs: scan.startedAtNs,
-      granularityNs: CLOCK_GRANULARITY_NS,
-    });
-  }
-  return setups;
 }

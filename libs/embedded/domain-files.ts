@@ -8,7 +8,7 @@ import {
   recipientOf,
   unwrapDomain,
 } from '../blocks/keys.ts';
-import { blake3 } from '../model/digests.ts';
+import { domainKeyName } from '../cell/domain-key-name.ts';
 import { TmError } from '../model/errors.ts';
 import { listWriters, readJournalObject } from '../store/journal.ts';
 import { journalName } from '../store/journal-name.ts';
@@ -28,9 +28,6 @@ interface DomainFile {
   readonly dedupKey: string;
   readonly digestKey: string;
 }
-
-export const domainKeyName = (domain: string, generation: number, recipient: string): string =>
-  `keys/${domain}/${generation}/${blake3(Buffer.from(recipient)).toString('hex').slice(0, 32)}`;
 
 export async function saveDomain(home: Home, domain: DomainKeys): Promise<void> {
   const file: DomainFile = {
@@ -113,6 +110,15 @@ async function readKeyObject(store: Store, name: string): Promise<Buffer> {
   }
 }
 
+async function unlessMissing(read: Promise<Buffer>): Promise<Buffer | undefined> {
+  try {
+    return await read;
+  } catch (error) {
+    if (error instanceof TmError && error.code === 'TM1404') return undefined;
+    throw error;
+  }
+}
+
 /** The domain's private key. Throws TM1401 where the identity opens none of its key objects. */
 export async function openDomainSecret(
   home: IdentityHome,
@@ -122,8 +128,8 @@ export async function openDomainSecret(
 ): Promise<DomainSecret> {
   const identity = await readIdentity(home, config);
   const name = domainKeyName(domain, 1, await recipientOf(identity));
-  if (await store.stat(name)) {
-    const object = await readKeyObject(store, name);
+  const object = await unlessMissing(readKeyObject(store, name));
+  if (object) {
     return unwrapDomain(object, identity).catch((error) => {
       throw error instanceof TmError ? new TmError(error.code, name, { cause: error }) : error;
     });
@@ -155,6 +161,50 @@ export async function findDomainSecret(
   throw failure;
 }
 
+export interface FoundSecrets {
+  /** Those that the store was made with first. */
+  readonly secrets: readonly DomainSecret[];
+  /** Domains whose keys for this identity are damaged. */
+  readonly damaged: ReadonlyMap<string, TmError>;
+}
+
+/**
+ * Every domain that the identity opens. Throws where there is none, and where what the identity opens is not what the
+ * store was made with, whose keys are damaged.
+ */
+export async function findDomainSecrets(
+  home: IdentityHome,
+  store: Store,
+  config: KeyConfig,
+): Promise<FoundSecrets> {
+  const first = await journalDomains(store);
+  const secrets: DomainSecret[] = [];
+  const damaged = new Map<string, TmError>();
+  let failure = new TmError('TM1404', 'the store has no key objects');
+  for (const domain of new Set([...first, ...(await domainsWithKeys(store))])) {
+    try {
+      secrets.push(await openDomainSecret(home, store, domain, config));
+    } catch (error) {
+      if (!(error instanceof TmError && ['TM1401', 'TM1404'].includes(error.code))) throw error;
+      failure = error;
+      if (error.code === 'TM1404') damaged.set(domain, error);
+    }
+  }
+  const lost = [...first].flatMap((domain) => damaged.get(domain) ?? []);
+  if (lost[0] && !secrets.some(({ id }) => first.has(id))) throw lost[0];
+  if (secrets.length === 0) throw failure;
+  return { secrets, damaged };
+}
+
+async function domainsWithKeys(store: Store): Promise<Set<string>> {
+  const domains = new Set<string>();
+  for await (const { name } of store.list('keys/')) {
+    const domain = name.split('/')[1]!;
+    if (domain !== 'data') domains.add(domain);
+  }
+  return domains;
+}
+
 function noneIfDamaged(error: unknown): undefined {
   if (!(error instanceof TmError && error.code === 'TM1212')) throw error;
 }
@@ -168,10 +218,5 @@ async function journalDomains(store: Store): Promise<Set<string>> {
     for (const record of first?.records ?? [])
       if (record.kind === 'store') for (const domain of record.domains) domains.add(domain);
   }
-  if (domains.size > 0) return domains;
-  for await (const { name } of store.list('keys/')) {
-    const domain = name.split('/')[1]!;
-    if (domain !== 'data') domains.add(domain);
-  }
-  return domains;
+  return domains.size > 0 ? domains : domainsWithKeys(store);
 }

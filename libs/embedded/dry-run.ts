@@ -2,6 +2,9 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
+import { checkedRoot } from '../agent/checked-root.ts';
+import { identify } from '../agent/folder-identity.ts';
+import { CLOCK_GRANULARITY_NS, checkRootIsSame, openRoot } from '../agent/open-scan.ts';
 import { gearSeedOf } from '../blocks/keys.ts';
 import { sameContent } from '../calculate/delta-calculator.ts';
 import { UnstoredReader } from '../collect/unstored-reader.ts';
@@ -23,14 +26,13 @@ import {
   type WorkItem,
 } from '../scan/index.ts';
 import type { BackupRequest } from './backup.ts';
-import { checkedRoot } from './checked-root.ts';
 import type { Engine } from './engine.ts';
-import { CLOCK_GRANULARITY_NS, checkRootIsSame, findBase, openRoot, stateIdentity } from './open-scan.ts';
-import { identify, ownFolders, ownPaths } from './own-folders.ts';
+import { ownFolders, ownPaths } from './own-folders.ts';
+import { findBase, stateIdentity } from './scan-base.ts';
 
 export type ChangeOp = 'added' | 'changed' | 'metadata' | 'deleted';
 
-type DryRunRequest = Omit<BackupRequest, 'tags' | 'threads' | 'onProgress'> & {
+type DryRunRequest = Omit<BackupRequest, 'tags' | 'threads' | 'onProgress' | 'onResumed'> & {
   readonly onChange: (op: ChangeOp, dir: Buffer, name: Buffer) => void;
 };
 
@@ -62,7 +64,8 @@ export async function dryRun(
   if (kind === 'differential' && !hasBaseline) {
     throw new TmError('TM1001', 'there is no full backup of this folder yet; leave --differential out');
   }
-  const baseline = kind === 'full' ? null : await findBase(engine!, base!.source.id, base!.source.baseline);
+  const baseline =
+    kind === 'full' ? null : await findBase(engine!.registry, base!.source.id, base!.source.baseline);
   const scratch = await mkdtemp(join(engine?.home.spool ?? tmpdir(), 'tidemark-dry-run-'));
   try {
     const counts = await new DryRun(engine, base, request, { root, kind, scratch }).run();
@@ -74,9 +77,11 @@ export async function dryRun(
 
 async function baseOf(engine: Engine, root: Buffer): Promise<Base | undefined> {
   const sources = await engine.registry.backups.sources();
-  const source = sources.find((one) => one.agent === engine.home.agent && one.root.equals(root));
+  const source = sources.find(
+    (one) => one.agentUid === undefined && one.agent === engine.home.agent && one.root.equals(root),
+  );
   if (!source || source.head === 0) return undefined;
-  return { source, backup: await findBase(engine, source.id, source.head) };
+  return { source, backup: await findBase(engine.registry, source.id, source.head) };
 }
 
 class DryRun {
@@ -181,7 +186,7 @@ class DryRun {
     const { home, registry } = this.#engine!;
     const identity = stateIdentity(source.uid, backup, backup.stateDigest!);
     const state =
-      peekState(home.stateFile(source.uid), identity) ??
+      peekState(home.stateFile(source.uid), identity, join(this.#place.scratch, 'known')) ??
       (await rebuildState(
         join(this.#place.scratch, 'base'),
         identity,

@@ -13,6 +13,8 @@ interface HomeFile {
   readonly writer: string;
 }
 
+export const watchFolderOf = (home: string): string => join(home, 'watch');
+
 /** The folder in which the embedded mode keeps registry, agent state, identity and sockets. */
 export class Home {
   readonly path: string;
@@ -60,8 +62,18 @@ export class Home {
     return join(this.path, 'spool');
   }
 
+  /** Locks and sockets of the processes that watch folders. */
+  get watchFolder(): string {
+    return watchFolderOf(this.path);
+  }
+
   stateFile(sourceUid: string): string {
     return join(this.path, 'agent', `${sourceUid}.state`);
+  }
+
+  /** The record of a source's watch and its gaps (libs/watch/ledger.ts). */
+  ledgerFile(sourceUid: string): string {
+    return join(this.path, 'agent', `${sourceUid}.ledger`);
   }
 }
 

@@ -1,14 +1,15 @@
 import { recipientOf } from '../blocks/keys.ts';
+import { domainKeyName } from '../cell/domain-key-name.ts';
+import { openCellStore } from '../cell/open-cell-store.ts';
 import { TmError } from '../model/errors.ts';
 import type { JournalHead, Registry, StoreRow } from '../registry/port.ts';
 import { JournalWriter, listWriters, readJournal } from '../store/journal.ts';
 import { claimOwner, currentOwner, type Owner } from '../store/owner.ts';
 import type { CollectableStore, Store } from '../store/port.ts';
 import { createStoreIdentity, readStoreIdentity } from '../store/store-identity.ts';
-import { domainKeyName, ensureIdentity, readIdentity } from './domain-files.ts';
+import { ensureIdentity, readIdentity } from './domain-files.ts';
 import type { EngineConfig } from './engine.ts';
 import type { Home } from './home.ts';
-import { openEngineStore } from './open-engine-store.ts';
 import { dropStorePlan, makeStorePlan, readStorePlan, type StorePlan } from './store-plan.ts';
 
 /** TM1202 of a registry that never had a store: nothing is missing, a first backup makes one. */
@@ -28,11 +29,12 @@ export async function initStore(
   home: Home,
   registry: Registry,
 ): Promise<{ store: CollectableStore; storeRow: StoreRow }> {
-  const store = await openEngineStore(config, config.create).catch((error) => {
-    const isMissing = error instanceof TmError && error.code === 'TM1202';
-    throw isMissing ? new NoStoreYet(config.storeUrl) : error;
+  const store = await openCellStore(config, config.create).catch((error) => {
+    throw isMissing(error) ? new NoStoreYet(config.storeUrl) : error;
   });
-  const found = await readStoreIdentity(store);
+  const found = await readStoreIdentity(store).catch((error) => {
+    throw isMissing(error) && !config.create ? new NoStoreYet(store.url) : error; // a bucket that is not there
+  });
   const begun = await readStorePlan(home);
   if (found && found.storeId !== begun?.storeId) throw new TmError('TM1208', store.url);
   if (!config.create) throw new NoStoreYet(store.url);
@@ -57,6 +59,8 @@ export async function initStore(
     );
   return { store, storeRow };
 }
+
+const isMissing = (error: unknown): boolean => error instanceof TmError && error.code === 'TM1202';
 
 async function claim(store: Store, { registryId, time }: StorePlan): Promise<Owner> {
   const owner = await currentOwner(store);

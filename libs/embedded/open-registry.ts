@@ -1,17 +1,25 @@
 import { TmError } from '../model/errors.ts';
 import type { Registry } from '../registry/port.ts';
-import { openPostgresRegistry } from '../registry/postgres/open-postgres-registry.ts';
+import {
+  openPostgresRegistry,
+  type PostgresConnection,
+} from '../registry/postgres/open-postgres-registry.ts';
 import type { EngineConfig } from './engine.ts';
 import type { Home } from './home.ts';
 
+export interface OpenedRegistry {
+  readonly registry: Registry;
+  /** Of its database, for what lives beside it. */
+  readonly connection: PostgresConnection;
+  readonly release: () => Promise<void>;
+}
+
 /** The user's own Postgres, or the embedded one, which stays up while somebody needs it. */
-export async function openRegistry(
-  config: EngineConfig,
-  home: Home,
-): Promise<{ registry: Registry; release: () => Promise<void> }> {
+export async function openRegistry(config: EngineConfig, home: Home): Promise<OpenedRegistry> {
   if (config.registryUrl) {
     return {
       registry: await openPostgresRegistry({ connection: config.registryUrl }),
+      connection: config.registryUrl,
       release: async () => {},
     };
   }
@@ -19,7 +27,7 @@ export async function openRegistry(
   const postgres = await acquireEmbeddedPostgres({ home: home.path, onStatus: config.onStatus });
   try {
     const registry = await openPostgresRegistry({ connection: postgres.connection });
-    return { registry, release: () => postgres.release() };
+    return { registry, connection: postgres.connection, release: () => postgres.release() };
   } catch (error) {
     await postgres.release();
     throw error;
@@ -30,10 +38,7 @@ export async function openRegistry(
  * As above, for a rebuild: data of the embedded Postgres that another major version wrote, or that does not come up,
  * is set aside, and an empty registry takes its place.
  */
-export async function openRegistryToRebuild(
-  config: EngineConfig,
-  home: Home,
-): Promise<{ registry: Registry; release: () => Promise<void> }> {
+export async function openRegistryToRebuild(config: EngineConfig, home: Home): Promise<OpenedRegistry> {
   try {
     return await openRegistry(config, home);
   } catch (error) {

@@ -1,5 +1,7 @@
 import { randomUUID } from 'node:crypto';
-import type { DomainSecret } from '../blocks/keys.ts';
+import { openCellStore } from '../cell/open-cell-store.ts';
+import { readingKeys } from '../cell/reading-keys.ts';
+import { sealedOpener } from '../cell/sealed-parts.ts';
 import { TmError } from '../model/errors.ts';
 import {
   emptyJournal,
@@ -8,7 +10,7 @@ import {
   ownDecisions,
   readDecisions,
 } from '../rebuild/decisions.ts';
-import type { OnFinding } from '../rebuild/finding.ts';
+import type { OnFinding, RebuildFinding } from '../rebuild/finding.ts';
 import { foldHistory, type StoreHistory } from '../rebuild/history.ts';
 import { lostObjects, newGaps, numbersTaken, ownersOf, planLosses } from '../rebuild/losses.ts';
 import { type RebuildResult, rebuildRegistry } from '../rebuild/rebuild-registry.ts';
@@ -19,14 +21,11 @@ import { journalName } from '../store/journal-name.ts';
 import { headProblem } from '../store/journal-reader.ts';
 import { type Claims, claimOwner, type Owner, readClaims } from '../store/owner.ts';
 import type { Store } from '../store/port.ts';
-import { findDomainSecret, saveDomain } from './domain-files.ts';
+import { type FoundSecrets, findDomainSecrets, saveDomain } from './domain-files.ts';
 import type { EngineConfig } from './engine.ts';
 import { type FoundIdentity, identityLosses, identityOf, writeIdentity } from './found-identity.ts';
 import { Home } from './home.ts';
-import { openEngineStore } from './open-engine-store.ts';
 import { openRegistryToRebuild } from './open-registry.ts';
-import { readingKeys } from './reading-keys.ts';
-import { sealedOpener } from './sealed-parts.ts';
 
 export interface RebuildRequest {
   /** Claims a store that another registry took from the one that is rebuilt. */
@@ -53,8 +52,9 @@ interface Rebuilding {
   readonly store: Store;
   readonly identity: FoundIdentity;
   readonly registry: Registry;
-  readonly secret: DomainSecret;
-  readonly runs: RunSource;
+  readonly found: FoundSecrets;
+  /** By domain. */
+  readonly runs: ReadonlyMap<string, RunSource>;
 }
 
 /**
@@ -64,17 +64,16 @@ interface Rebuilding {
  */
 export async function rebuild(config: EngineConfig, request: RebuildRequest): Promise<Rebuilt> {
   const home = await Home.open(config.home);
-  const store = await openEngineStore(config, false);
+  const store = await openCellStore(config, false);
   try {
     const identity = await identityOf(store);
     if ('problem' in identity && (await listWriters(store)).length === 0) throw identity.problem;
-    const secret = await findDomainSecret(home, store, config);
-    const { ring, domainId } = await readingKeys({ store, secret: async () => secret });
+    const found = await findDomainSecrets(home, store, config);
+    const runs = await runSources(store, found);
     const { registry, release } = await openRegistryToRebuild(config, home);
-    const runs = { store, ring, domainId };
     try {
       return await registry.journal.withStoreLock('exclusive', () =>
-        rebuildLocked({ config, request, home, store, identity, registry, secret, runs }),
+        rebuildLocked({ config, request, home, store, identity, registry, found, runs }),
       );
     } finally {
       await registry.close();
@@ -85,8 +84,17 @@ export async function rebuild(config: EngineConfig, request: RebuildRequest): Pr
   }
 }
 
+async function runSources(store: Store, { secrets }: FoundSecrets): Promise<Map<string, RunSource>> {
+  const runs = new Map<string, RunSource>();
+  for (const secret of secrets) {
+    const { ring, domainId } = await readingKeys({ store, secret: async () => secret });
+    runs.set(domainId, { store, ring, domainId });
+  }
+  return runs;
+}
+
 async function rebuildLocked(work: Rebuilding): Promise<Rebuilt> {
-  const { request, home, store, registry, runs, secret } = work;
+  const { request, home, store, registry, runs, found } = work;
   const claims = await readClaims(store);
   const journal = emptyJournal();
   const heads = await registry.journal.heads();
@@ -113,16 +121,22 @@ async function rebuildLocked(work: Rebuilding): Promise<Rebuilt> {
   const result = await rebuildRegistry(
     {
       registry,
+      store,
       runs,
       generation: owner.generation,
-      losses: [...identityLosses(work.identity), ...planLosses(gaps, lostClaims, history)],
+      losses: [
+        ...identityLosses(work.identity),
+        ...keyLosses(found),
+        ...planLosses(gaps, lostClaims, history),
+      ],
       lostSeqs: lostObjects(journal),
       onFinding: request.onFinding,
       onProgress: request.onProgress,
     },
     history,
   );
-  const { identity: _, ...domain } = secret;
+  await restoreAccess(registry, found, history);
+  const { identity: _, ...domain } = found.secrets[0]!;
   await saveDomain(home, domain);
   await takeOffice(work, storeId, owner, journal);
   const { generation } = owner;
@@ -130,7 +144,26 @@ async function rebuildLocked(work: Rebuilding): Promise<Rebuilt> {
 }
 
 const historyOf = ({ runs }: Rebuilding, journal: Journal, owners: readonly Owner[]): Promise<StoreHistory> =>
-  foldHistory(ownDecisions(journal, owners), runs.domainId, sealedOpener(runs));
+  foldHistory(
+    ownDecisions(journal, owners),
+    new Map([...runs].map(([domain, source]) => [domain, sealedOpener(source)])),
+  );
+
+/** What services need to go on. Agents that the registry has lost get new tokens by enrolling again. */
+async function restoreAccess(
+  { domains, access }: Registry,
+  { secrets }: FoundSecrets,
+  { agents }: StoreHistory,
+): Promise<void> {
+  for (const { identity: _, ...domain } of secrets) await domains.add(domain);
+  for (const agent of agents) await access.addAgent(agent);
+}
+
+const keyLosses = ({ damaged }: FoundSecrets): RebuildFinding[] =>
+  [...damaged].map(([domain, { code, message }]) => ({
+    code,
+    message: `${message}; backups of domain ${domain} cannot be rebuilt`,
+  }));
 
 const takenIn = ({ ends }: Journal): Record<string, number> =>
   Object.fromEntries([...ends].map(([writer, { number }]) => [writer, number]));

@@ -50,6 +50,11 @@ export interface BackupInfo {
   readonly counts: BackupCounts | undefined;
   readonly tags: Readonly<Record<string, string>>;
   readonly pinned: boolean;
+  /**
+   * Of a watched source: why changes may have gone unnoticed (libs/watch, GapReason) when the backup was opened, sorted;
+   * none: nothing was missed. Undefined where nobody watched.
+   */
+  readonly gaps: readonly string[] | undefined;
   /** Why it failed, an error code. */
   readonly failure: string | undefined;
 }

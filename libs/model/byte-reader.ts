@@ -4,12 +4,19 @@ import { TmError } from './errors.ts';
 export class ByteReader {
   readonly buffer: Buffer;
   #at: number;
-  readonly #end: number;
+  #end: number;
 
   constructor(buffer: Buffer, start = 0, end = buffer.length) {
     this.buffer = buffer;
     this.#at = start;
     this.#end = end;
+  }
+
+  /** Goes on with another range of the buffer: one reader for many records. */
+  enter(start: number, end: number): this {
+    this.#at = start;
+    this.#end = end;
+    return this;
   }
 
   get offset(): number {
@@ -50,7 +57,7 @@ export class ByteReader {
     return this.buffer.readBigInt64LE(this.skip(8));
   }
 
-  /** A view, not a copy. */
+  /** A view of its own, not a copy: who reads records tells groups apart by it. */
   bytes(length: number): Buffer {
     const at = this.skip(length);
     return this.buffer.subarray(at, at + length);

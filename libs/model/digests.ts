@@ -1,9 +1,17 @@
 import { createRequire } from 'node:module';
+import type { RecordCursor } from './records.ts';
 import type { TreePath } from './tree-path.ts';
 
-const { Blake3Hasher } = createRequire(import.meta.url)(
-  '@napi-rs/blake-hash',
-) as typeof import('@napi-rs/blake-hash');
+const { Blake3Hasher } = loadBlake3(createRequire(import.meta.url));
+
+/** The package's own way to its binary tries other names first, which takes milliseconds of every start. */
+function loadBlake3(load: NodeJS.Require): typeof import('@napi-rs/blake-hash') {
+  try {
+    return load(`@napi-rs/blake-hash-linux-${process.arch}-gnu`);
+  } catch {
+    return load('@napi-rs/blake-hash');
+  }
+}
 
 type Hasher = InstanceType<typeof Blake3Hasher>;
 
@@ -46,6 +54,13 @@ export class KeyedHasher {
   digest(bytes: Uint8Array): Buffer {
     return this.update(bytes).finish();
   }
+
+  /** As `digest`, its 32 bytes into `out`. */
+  digestInto(bytes: Uint8Array, out: Buffer, at: number): void {
+    this.#hasher.update(bytes as Buffer);
+    out.write(this.#hasher.digest('hex'), at, 32, 'hex');
+    this.#hasher.reset();
+  }
 }
 
 /** Hash of an entry: keyed (per source) BLAKE3 of u16 length and bytes of dir, u8 length and bytes of name, state. */
@@ -59,14 +74,33 @@ export class EntryHasher {
 
   hash(dir: TreePath, name: Buffer, state: Buffer): Buffer {
     const length = 3 + dir.length + name.length + state.length;
-    if (length > this.#scratch.length) this.#scratch = Buffer.allocUnsafe(length * 2);
-    const bytes = this.#scratch;
+    const bytes = this.#room(length);
     bytes.writeUInt16LE(dir.length, 0);
     dir.copy(bytes, 2);
     bytes[2 + dir.length] = name.length;
     name.copy(bytes, 3 + dir.length);
     state.copy(bytes, 3 + dir.length + name.length);
     return this.#hasher.digest(bytes.subarray(0, length));
+  }
+
+  /** Of the cursor's present record, into `out`. */
+  hashRecord(
+    { body, dirAt, dirLength, nameAt, nameLength, stateAt, stateLength }: RecordCursor,
+    out: Buffer,
+    at: number,
+  ): void {
+    const length = 3 + dirLength + nameLength + stateLength;
+    const bytes = this.#room(length);
+    // In a body, both lengths stand before what they measure in the same form.
+    body.copy(bytes, 0, dirAt - 2, dirAt + dirLength);
+    body.copy(bytes, 2 + dirLength, nameAt - 1, nameAt + nameLength);
+    body.copy(bytes, 3 + dirLength + nameLength, stateAt, stateAt + stateLength);
+    this.#hasher.digestInto(bytes.subarray(0, length), out, at);
+  }
+
+  #room(length: number): Buffer {
+    if (length > this.#scratch.length) this.#scratch = Buffer.allocUnsafe(length * 2);
+    return this.#scratch;
   }
 }
 
@@ -81,20 +115,21 @@ export class DigestSum {
     return new DigestSum().add(bytes);
   }
 
-  add(bytes: Uint8Array): this {
+  /** The 32 bytes from `at`; so in `subtract`. */
+  add(bytes: Uint8Array, at = 0): this {
     let carry = 0;
     for (let i = 0; i < 8; i++) {
-      const sum = this.#words[i]! + word(bytes, i) + carry;
+      const sum = this.#words[i]! + word(bytes, at + i * 4) + carry;
       this.#words[i] = sum;
       carry = sum > 0xffff_ffff ? 1 : 0;
     }
     return this;
   }
 
-  subtract(bytes: Uint8Array): this {
+  subtract(bytes: Uint8Array, at = 0): this {
     let borrow = 0;
     for (let i = 0; i < 8; i++) {
-      const difference = this.#words[i]! - word(bytes, i) - borrow;
+      const difference = this.#words[i]! - word(bytes, at + i * 4) - borrow;
       this.#words[i] = difference;
       borrow = difference < 0 ? 1 : 0;
     }
@@ -110,8 +145,7 @@ export class DigestSum {
   }
 }
 
-function word(bytes: Uint8Array, i: number): number {
-  const at = i * 4;
+function word(bytes: Uint8Array, at: number): number {
   return (bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24)) >>> 0;
 }
 

@@ -99,6 +99,9 @@ const MAX_RECIPE_DEPTH = 6;
 export const MAX_INLINE_HOLES = 64;
 export const MAX_HOLES = 200_000;
 export const HINTS_BYTES = 32;
+/** A block as an item (kind, length, id), and a hole map that is empty (kind, count). */
+const PLAIN_ITEM_BYTES = 9 + BLOCK_ID_BYTES;
+const NO_HOLES_BYTES = 5;
 const ITEM_KIND = { block: 1, recipe: 2, zeros: 3 } as const;
 
 function encodeItems(items: readonly RecipeItem[], out: ByteWriter): void {
@@ -262,12 +265,65 @@ export function decodeState(bytes: Buffer): EntryState {
   return state;
 }
 
-/** Offset of a file's content digest in its state's bytes, without decoding the rest; undefined for other types. */
-export function digestOf(state: Buffer): Buffer | undefined {
+/** What every state begins with: enough to find an entry and to give it its attributes but for the extended ones. */
+export type EntryHead = Pick<
+  EntryState,
+  'type' | 'mode' | 'uid' | 'gid' | 'mtimeSec' | 'mtimeNsec' | 'size' | 'linkGroup'
+>;
+
+/** Of encoded state bytes, without decoding the rest. */
+export function decodeHead(bytes: Buffer): EntryHead {
+  const input = new ByteReader(bytes);
+  const type = input.u8() as EntryType;
+  input.skip(1);
+  return {
+    type,
+    mode: input.u16(),
+    uid: input.u32(),
+    gid: input.u32(),
+    mtimeSec: input.i64(),
+    mtimeNsec: input.u32(),
+    size: input.u64(),
+    linkGroup: BigInt.asUintN(64, input.i64()),
+  };
+}
+
+/**
+ * Where the id of each block lies in a file's encoded state, and the block's length: id, length, id, length … Undefined
+ * where the file is more than blocks one behind the other (holes, zeros, recipe blocks, extended attributes), and where
+ * the bytes are not what they should be.
+ */
+export function plainBlocks(state: Buffer): number[] | undefined {
   if (state[0] !== EntryType.file) return undefined;
-  const input = skipToXattrs(state);
-  decodeXattrs(input);
-  return input.bytes(DIGEST_BYTES);
+  const input = new ByteReader(state);
+  skipToXattrs(input);
+  if (input.u16() !== 0) return undefined;
+  input.skip(DIGEST_BYTES);
+  if (input.u8() !== 0) return undefined;
+  const count = input.u32();
+  if (count > MAX_INLINE_ITEMS || input.remaining !== count * PLAIN_ITEM_BYTES + NO_HOLES_BYTES)
+    return undefined;
+  const blocks: number[] = [];
+  for (let i = 0; i < count; i++) {
+    if (input.u8() !== ITEM_KIND.block) return undefined;
+    const length = input.u64();
+    blocks.push(input.skip(BLOCK_ID_BYTES), length);
+  }
+  return input.u8() === 0 && input.u32() === 0 ? blocks : undefined;
+}
+
+/** A file's content digest in its state's bytes, without decoding the rest; undefined for other types. */
+export function digestOf(state: Buffer): Buffer | undefined {
+  const at = digestAt(new ByteReader(state));
+  return at === undefined ? undefined : state.subarray(at, at + DIGEST_BYTES);
+}
+
+/** Where in the reader's buffer the content digest of a state stands, whose bytes are the reader's range. */
+export function digestAt(input: ByteReader): number | undefined {
+  if (input.buffer[input.offset] !== EntryType.file) return undefined;
+  skipToXattrs(input);
+  for (let n = input.u16(); n > 0; n--) skipXattr(input);
+  return input.skip(DIGEST_BYTES);
 }
 
 export function encodeHints(hints: EntryHints, out: ByteWriter): void {
@@ -292,43 +348,47 @@ export function decodeHints(bytes: Buffer): EntryHints {
   };
 }
 
-/** Positions in a state's bytes behind what every type has before the extended attributes. */
-function skipToXattrs(state: Buffer): ByteReader {
-  const input = new ByteReader(state);
+/** Behind what every type has before the extended attributes. */
+function skipToXattrs(input: ByteReader): void {
   input.skip(48);
   input.skip(input.u8());
   input.skip(input.u8());
   input.skip(input.u16());
-  return input;
 }
 
-/** Ids of the blocks that encoded state bytes name themselves, without decoding the rest; views of the state. */
-export function blockIdsIn(state: Buffer): Buffer[] {
-  const input = skipToXattrs(state);
-  const ids: Buffer[] = [];
+/** Where the id of the block is that holds the value; undefined where that is inline. */
+function skipXattr(input: ByteReader): number | undefined {
+  input.skip(input.u8());
+  const external = input.u8() === 1;
+  const length = input.u32();
+  const at = input.skip(external ? BLOCK_ID_BYTES : length);
+  return external ? at : undefined;
+}
+
+/** Appends the ids of the blocks that a state names itself, whose bytes are the reader's range, without decoding the rest. */
+export function copyBlockIds(input: ByteReader, out: ByteWriter): void {
+  const isFile = input.buffer[input.offset] === EntryType.file;
+  const copyId = (at: number) => out.copy(input.buffer, at, at + BLOCK_ID_BYTES);
+  skipToXattrs(input);
   for (let n = input.u16(); n > 0; n--) {
-    input.skip(input.u8());
-    const external = input.u8() === 1;
-    const length = input.u32();
-    if (external) ids.push(input.bytes(BLOCK_ID_BYTES));
-    else input.skip(length);
+    const at = skipXattr(input);
+    if (at !== undefined) copyId(at);
   }
-  if (state[0] === EntryType.file) recipeIds(input, ids);
+  if (isFile) copyRecipeIds(input, copyId);
   input.end();
-  return ids;
 }
 
-function recipeIds(input: ByteReader, ids: Buffer[]): void {
+function copyRecipeIds(input: ByteReader, copyId: (at: number) => void): void {
   input.skip(DIGEST_BYTES + 1);
   for (let n = input.u32(); n > 0; n--) {
     const kind = input.u8();
     input.skip(kind === ITEM_KIND.recipe ? 12 : 8);
-    if (kind !== ITEM_KIND.zeros) ids.push(input.bytes(BLOCK_ID_BYTES));
+    if (kind !== ITEM_KIND.zeros) copyId(input.skip(BLOCK_ID_BYTES));
   }
   if (input.u8() === 0) input.skip(input.u32() * 16);
   else {
     input.skip(4);
-    ids.push(input.bytes(BLOCK_ID_BYTES));
+    copyId(input.skip(BLOCK_ID_BYTES));
   }
 }
 

@@ -30,7 +30,18 @@ export const CAUSES: Readonly<Record<ErrorCode, string>> = {
     'Sockets have no content; restoring one would serve nobody. This is a note, not an error: it changes no exit code.',
   TM1115:
     'File systems of the types proc and sysfs hold no files of anybody: their content is the state of the kernel. This is a note: it changes no exit code.',
-  TM1201: 'The folder of the store is gone, read-only, or not yours; or a network share does not answer.',
+  TM1116:
+    'A watch waits until a file is quiet, but not for ever: this one was written to for so long that it was taken all the same, so that its content may mix several moments. This is a note: it changes no exit code.',
+  TM1117:
+    'The folder holds a file CACHEDIR.TAG, by which a program says that what is in it can be made again. The folder and its tag are in the backup, what else is in it is not. This is a note: it changes no exit code.',
+  TM1118:
+    'The file .tidemarkignore of that folder cannot be read, is a link or a folder, or is larger than any list of patterns. This is a note: it changes no exit code.',
+  TM1121:
+    'The kernel keeps a watch for each folder and allows a user only so many. Changes in the others are found by a look at the whole tree, and `coverage` shows the time before it as a gap.',
+  TM1122:
+    'It was deleted, moved, replaced or unmounted while it was watched. What happens until it is watched again is a gap that a look at the whole tree closes.',
+  TM1201:
+    'The folder of the store is gone, read-only, or not yours; or a network share or bucket does not answer.',
   TM1202:
     'The folder does not exist or holds no store. Where the registry knows a store, none is ever made in its place.',
   TM1203:
@@ -49,6 +60,8 @@ export const CAUSES: Readonly<Record<ErrorCode, string>> = {
   TM1212: 'The journal is a chain of objects; one is missing, altered, or out of place.',
   TM1213:
     'An upload that was cut short left it, or a registry that is gone wrote it. `verify` counts such objects.',
+  TM1214:
+    'The bucket knows no such credentials, or the account lacks a right on it; or there are no credentials at all.',
   TM1301: 'Postgres does not run, does not answer at that address, or refuses user and password.',
   TM1302: 'The Postgres that Tidemark runs in the home gave up while starting.',
   TM1303: 'Postgres reported an error, or gave an answer that cannot be.',
@@ -71,6 +84,17 @@ export const CAUSES: Readonly<Record<ErrorCode, string>> = {
   TM1506: 'A block vanished from the store between the question for it and the commit.',
   TM1507: 'A message of a backup came after its end.',
   TM1508: 'Ctrl-C or a signal to end.',
+  TM1510:
+    'The message was not written by the agent or calculator of that backup. It lies in the dead-letter topic, was counted, and did no harm.',
+  TM1511: 'A message of more than 1 MiB came in or was about to go out.',
+  TM1512:
+    'The agent that held the source did not renew its lease for a minute: it died, lost its network, or its host slept.',
+  TM1513: 'The agent had sent everything, but for ten minutes nothing of it was applied.',
+  TM1514:
+    'An agent or calculator that is newer than this service wrote the message. The partition is paused.',
+  TM1515: 'No broker answers at the given addresses, or none accepts the credentials or the certificate.',
+  TM1516: 'Topics are never made by accident: `setup` makes them with partitions and retention stated.',
+  TM1521: 'A `tidemark watch` of the same folder runs, from the same home.',
   TM1601: 'After decryption, a block’s content does not match its name.',
   TM1602: 'Permissions, a full disk, or a file system without owners, attributes or links at the target.',
   TM1603: 'The target is not writable, is no folder, or lies inside the store or the home.',
@@ -82,4 +106,19 @@ export const CAUSES: Readonly<Record<ErrorCode, string>> = {
   TM1703: 'No backup was made of that folder from this host; a folder of another host is AGENT:DIR.',
   TM1704: 'The backup holds no entry of that path. Paths are relative to the folder that was backed up.',
   TM1705: 'Expiring it would break a differential that is kept, or a promise that was made with `pin`.',
+  TM1801: 'The request carries no token, an unknown one, or one that was revoked or has expired.',
+  TM1802: 'The token is valid, but for another role or another agent’s backups.',
+  TM1803:
+    'Two processes signed on with one agent token: a copied home or virtual machine, or two agents on one home. The second one is refused until the first has signed off or was silent for a minute.',
+  TM1804: 'An enrolment token works once and for a limited time.',
+  TM1805: 'Nothing answers at the URL, the connection broke, or the answer did not come in time.',
+  TM1806: 'Something else answers at the URL, or the server is of a version that this program does not know.',
+  TM1807: 'A parameter or the body is not of the form that the route needs.',
+  TM1808:
+    'More requests came at once than the server takes, or one of its own services is away for a moment.',
+  TM1809: 'The body is larger than the route takes.',
+  TM1810: 'The connection broke in the middle of the body, or a length or checksum in it is wrong.',
+  TM1811: 'The path or the id names nothing that this server knows, or nothing that the token may see.',
+  TM1812: 'An interval, a time or a name in the policy is not of the form that it needs.',
+  TM1813: 'An agent reported on a job whose lease it had lost.',
 };

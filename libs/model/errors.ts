@@ -101,11 +101,37 @@ export const ERRORS = {
     0,
     'Nothing to do: /proc and /sys are made anew at every start. The folder itself is in the backup.',
   ),
+  TM1116: spec(
+    'taken while it is being written',
+    0,
+    'Nothing to do: it is read again with the next backup. For a database or VM image, back up a snapshot or dump.',
+  ),
+  TM1117: spec(
+    'a cache is left out',
+    0,
+    'Nothing to do: programs make such files again. To have them, take the folder back in: --exclude "!/path/to/it/".',
+  ),
+  TM1118: spec(
+    'an ignore file is passed over',
+    0,
+    'Make .tidemarkignore a readable file of at most 1 MiB. Until then nothing is left out because of it.',
+  ),
+  TM1121: spec(
+    'not every folder can be watched',
+    1,
+    'Raise fs.inotify.max_user_watches (sysctl), then start the watch again. Until then the whole tree is looked at every ten minutes.',
+  ),
+  TM1122: spec(
+    'the folder can no longer be watched',
+    1,
+    'Bring it back, or mount what is missing: the watch goes on by itself then. A folder that was replaced on purpose: `tidemark backup DIR --accept-root`.',
+    true,
+  ),
   // 12xx: the store
   TM1201: spec(
     'the store cannot be reached',
     1,
-    'Check that the place of the store (TIDEMARK_STORE) is mounted and that you may write there.',
+    'Check that the place of the store (TIDEMARK_STORE) is mounted or can be reached, and that you may write there.',
     true,
   ),
   TM1202: spec(
@@ -168,6 +194,11 @@ export const ERRORS = {
     'the registry does not know an object of the store',
     1,
     'It takes space and does no harm; an upload that did not end leaves such objects.',
+  ),
+  TM1214: spec(
+    'the store refuses this',
+    1,
+    'Give the account of these credentials the role that the message names, on the bucket (docs/7-google-cloud-storage.md); `tidemark doctor` tries it.',
   ),
   // 13xx: the registry
   TM1301: spec(
@@ -247,6 +278,51 @@ export const ERRORS = {
     'Run it again when you like: nothing is half done, and what was stored is used again.',
     true,
   ),
+  TM1510: spec(
+    'a message does not carry the MAC of its backup',
+    1,
+    'Look at the dead-letter topic: somebody who does not belong there writes to the topics, or an agent was copied. Backups go on.',
+  ),
+  TM1511: spec(
+    'a message is too large',
+    1,
+    'Run the backup again. If it comes back, report it: no message of ours grows with a file.',
+  ),
+  TM1512: spec(
+    'the agent went silent',
+    1,
+    'Look at the agent on that host, then run the backup again: what was stored is used again.',
+    true,
+  ),
+  TM1513: spec(
+    'the backup came to a halt',
+    1,
+    'Check that calculators and writers run, then run the backup again: what was stored is used again.',
+    true,
+  ),
+  TM1514: spec(
+    'a message of a newer version',
+    1,
+    'Upgrade this service: the messages wait until then, none is lost.',
+    true,
+  ),
+  TM1515: spec(
+    'Kafka cannot be reached',
+    1,
+    'Check TIDEMARK_KAFKA_BROKERS, the network and the credentials; `tidemark doctor` looks.',
+    true,
+  ),
+  TM1516: spec(
+    'a topic is missing or not as it should be',
+    1,
+    "Run the control plane's `setup` once: it makes the topics, and says what differs.",
+  ),
+  TM1521: spec(
+    'another process watches this folder',
+    11,
+    'One watch for each folder: end the other one first. `tidemark status` shows it.',
+    true,
+  ),
   // 16xx: reading back
   TM1601: spec(
     'a piece of a file is damaged in the store',
@@ -287,6 +363,67 @@ export const ERRORS = {
     'the backup is needed',
     1,
     'See `tidemark backups`: a kept differential depends on it, or it is pinned (`tidemark pin LABEL --off`).',
+  ),
+  // 18xx: services and their API
+  TM1801: spec(
+    'the token is not accepted',
+    1,
+    'Check the token (TIDEMARK_TOKEN); an administrator can issue a new one.',
+  ),
+  TM1802: spec(
+    'the token does not allow that',
+    1,
+    'Use a token of the role that is needed: reader for looking and restoring, admin for changing.',
+  ),
+  TM1803: spec(
+    "another process uses this agent's identity",
+    11,
+    'End the other process, or enrol this host as an agent of its own: two hosts must not share one identity.',
+    true,
+  ),
+  TM1804: spec(
+    'the enrolment token is used up',
+    1,
+    'Have an administrator issue a new one: each enrols one agent, within its time.',
+  ),
+  TM1805: spec(
+    'the server cannot be reached',
+    1,
+    "Check the URL of the server and the network; the server's /health/ready says whether it is well.",
+    true,
+  ),
+  TM1806: spec(
+    "the server's answer makes no sense",
+    1,
+    'Check that the URL is that of a Tidemark server of the same version.',
+  ),
+  TM1807: spec(
+    'the request is not valid',
+    2,
+    "Correct what the message names; the server's /openapi.json says what a request may hold.",
+  ),
+  TM1808: spec('the server is busy', 1, 'Wait a little: the same request will be taken.', true),
+  TM1809: spec('the request is too large', 1, 'Send it in smaller pieces.'),
+  TM1810: spec(
+    'the stream of frames is cut or malformed',
+    1,
+    'Send the same frames again: nothing of them was stored.',
+    true,
+  ),
+  TM1811: spec(
+    'there is no such thing',
+    10,
+    'Check the id or path; the lists of the API show what there is.',
+  ),
+  TM1812: spec(
+    'the policy is not valid',
+    2,
+    'Correct what the message names; `tidemark --help` shows where to look.',
+  ),
+  TM1813: spec(
+    'the job has ended or belongs to somebody else',
+    1,
+    'Nothing to do: it was given to another agent, or is done.',
   ),
 } as const satisfies Record<string, ErrorSpec>;
 

@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import { ByteWriter } from './byte-writer.ts';
 import { EntryHasher } from './digests.ts';
 import { decodeHints, decodeState, type EntryState, EntryType, encodeHints, encodeState } from './entry.ts';
-import { RecordWriter, readRecords } from './records.ts';
+import { RecordOp, RecordWriter, readRecords } from './records.ts';
 import { fromSlashes } from './tree-path.ts';
 
 /** docs/2-formats-blocks.md, "State of an entry" and "Records". */
@@ -109,6 +109,21 @@ test('golden bytes of hints, of a body of records, and of an entry hash', () => 
     [2, 0],
     [3, 1110],
   ]);
+  const copied = new RecordWriter();
+  for (const { op, ...record } of readRecords(body)) {
+    const [source, length] = [
+      Buffer.concat(Object.values(record).filter(Buffer.isBuffer)),
+      record.dir.length,
+    ];
+    const nameAt = length;
+    const stateAt = nameAt + record.name.length;
+    const parts = { source, dirAt: 0, dirLength: length, nameAt, nameLength: record.name.length };
+    const { state } = record;
+    const more = { stateAt, stateLength: state.length, hintsAt: stateAt + state.length };
+    if (op === RecordOp.kept) copied.kept(record.dir, record.name, record.code);
+    else copied.copy(op, { ...parts, ...more });
+  }
+  expect(copied.finish()).toEqual(body);
   const hash = new EntryHasher(Buffer.alloc(32, 9)).hash(dir, name, stateBytes);
   expect({
     hints: hintBytes.toString('hex'),

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { freeLabel, isPrefixOf, makeLabel } from './label.ts';
+import { isPrefixOf, labelsFrom, makeLabel } from './label.ts';
 
 const time = new Date('2026-11-23T10:15:00.123Z');
 const FULL = '20261123T101500Z-F';
@@ -7,8 +7,8 @@ const FULL = '20261123T101500Z-F';
 test('labels say what they depend on, and a collision gets a number', () => {
   expect(makeLabel('full', time, undefined)).toBe(FULL);
   expect(makeLabel('differential', time, FULL)).toBe(`${FULL}_20261123T101500Z-D`);
-  const taken = new Set([FULL, `${FULL}.2`]);
-  expect(freeLabel(FULL, (label) => taken.has(label))).toBe(`${FULL}.3`);
+  expect(labelsFrom(FULL, 1, 3)).toEqual([FULL, `${FULL}.2`, `${FULL}.3`]);
+  expect(labelsFrom(FULL, 9, 2)).toEqual([`${FULL}.9`, `${FULL}.10`]);
 });
 
 test('a part of a label is its prefix, a whole label is only itself', () => {

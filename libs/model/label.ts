@@ -12,13 +12,9 @@ export function makeLabel(kind: BackupKind, time: Date, baseline: string | undef
   return `${baseline}_${stamp(time)}-D`;
 }
 
-/** The first free one of label, label.2, label.3 … */
-export function freeLabel(label: string, taken: (label: string) => boolean): string {
-  if (!taken(label)) return label;
-  let n = 2;
-  while (taken(`${label}.${n}`)) n++;
-  return `${label}.${n}`;
-}
+/** What a label becomes where it is taken, in order: label, label.2, label.3 …; from the `from`th one on. */
+export const labelsFrom = (label: string, from: number, count: number): string[] =>
+  Array.from({ length: count }, (_, i) => (from + i === 1 ? label : `${label}.${from + i}`));
 
 const WHOLE = /Z-[FD](\.\d+)?$/;
 

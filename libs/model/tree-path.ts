@@ -1,3 +1,4 @@
+import { isUtf8 } from 'node:buffer';
 import { fromText } from './byte-text.ts';
 
 /**
@@ -85,11 +86,7 @@ const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
 /** Bytes for JSON: text when they are valid UTF-8, else base64 with a marker. */
 export function bytesToJson(bytes: Buffer): JsonPath {
-  try {
-    return utf8.decode(bytes);
-  } catch {
-    return { base64: bytes.toString('base64') };
-  }
+  return isUtf8(bytes) ? bytes.toString('utf8') : { base64: bytes.toString('base64') };
 }
 
 export function pathToJson(path: TreePath): JsonPath {

@@ -26,6 +26,31 @@ export function pread(
   return attempt(() => libc.pread(fd, target, length, position));
 }
 
+/** As pread, until all of it has come or the file ends: bytes read, or -errno. */
+export function preadFully(
+  fd: number,
+  buffer: Uint8Array,
+  offset: number,
+  length: number,
+  position: number,
+): number {
+  let done = 0;
+  while (done < length) {
+    const read = pread(fd, buffer, offset + done, length - done, position + done);
+    if (read < 0) return read;
+    if (read === 0) break;
+    done += read;
+  }
+  return done;
+}
+
+const POSIX_FADV_WILLNEED = 3;
+
+/** Lets the system begin to read a part of a file; a hint, which may do nothing. */
+export function willNeed(fd: number, position: number, length: number): void {
+  libc.fadvise(fd, position, length, POSIX_FADV_WILLNEED);
+}
+
 /** As pread, at the descriptor's position. */
 export function read(fd: number, buffer: Uint8Array, offset = 0, length = buffer.length - offset): number {
   const target = slice(buffer, offset, length);

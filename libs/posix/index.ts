@@ -2,6 +2,7 @@ export * from './attributes.ts';
 export * from './constants.ts';
 export * from './contents.ts';
 export * from './dir-reader.ts';
+export * from './end-worker.ts';
 export * from './errno.ts';
 export * from './lock.ts';
 export * from './names.ts';

@@ -28,11 +28,13 @@ const lib = koffi.load(null);
 type Call = (...args: (number | bigint | Uint8Array)[]) => number;
 
 /** Addresses of our own scratch buffers travel as numbers (`address`), which is 0.2 µs a call cheaper. */
-const address = 'uintptr_t';
+export const address = 'uintptr_t';
 const size = 'uint64_t';
 const bytes = 'uint8_t *';
 
-const libcCall = (name: string, result: string, args: string[]): Call => lib.func(name, result, args) as Call;
+/** Declares one call of libc. */
+export const libcCall = (name: string, result: string, args: string[]): Call =>
+  lib.func(name, result, args) as Call;
 
 function systemCall(name: keyof typeof numbers, args: string[]): Call {
   const call = libcCall('syscall', 'int64_t', ['int64_t', ...args]);
@@ -65,6 +67,7 @@ export const libc = {
   pread: libcCall('pread', 'int64_t', ['int', bytes, size, 'int64_t']),
   write: libcCall('write', 'int64_t', ['int', bytes, size]),
   pwrite: libcCall('pwrite', 'int64_t', ['int', bytes, size, 'int64_t']),
+  fadvise: libcCall('posix_fadvise', 'int', ['int', 'int64_t', 'int64_t', 'int']),
   ftruncate: libcCall('ftruncate', 'int', ['int', 'int64_t']),
   fallocate: libcCall('fallocate', 'int', ['int', 'int', 'int64_t', 'int64_t']),
   fsync: libcCall('fsync', 'int', ['int']),

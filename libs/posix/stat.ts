@@ -1,5 +1,6 @@
 import { AT_EMPTY_PATH, AT_NO_AUTOMOUNT, AT_SYMLINK_NOFOLLOW, S_IFMT } from './constants.ts';
-import { attempt, libc } from './libc.ts';
+import { EINTR } from './errno.ts';
+import { failure, libc } from './libc.ts';
 import { first, Scratch } from './scratch.ts';
 
 /**
@@ -39,6 +40,17 @@ const STATX_BASIC_STATS = 0x7ff;
 const STATX_MNT_ID = 0x1000;
 const STATX_ATTR_MOUNT_ROOT = 0x2000;
 const TWO_32 = 2 ** 32;
+/** Size, modification and change times, as indices of 32-bit words. */
+const CONTENT_WORDS = [
+  at.size,
+  at.size + 4,
+  at.mtimeSec,
+  at.mtimeSec + 4,
+  at.mtimeNsec,
+  at.ctimeSec,
+  at.ctimeSec + 4,
+  at.ctimeNsec,
+].map((offset) => offset >> 2);
 
 /** What statx said of one file. Meant to be reused: the getters read `buffer` at the time they are called. */
 export class Stat {
@@ -88,9 +100,14 @@ export class Stat {
   get sizeNumber(): number {
     return this.#u32[(at.size >> 2) + 1]! * TWO_32 + this.#u32[at.size >> 2]!;
   }
-  /** Allocated, in 512-byte units. */
-  get blocks(): bigint {
-    return this.#u64[at.blocks >> 3]!;
+  /** Allocated, in bytes; exact below 2^53. */
+  get allocatedNumber(): number {
+    return (this.#u32[(at.blocks >> 2) + 1]! * TWO_32 + this.#u32[at.blocks >> 2]!) * 512;
+  }
+  /** Whether nothing shows that the content is another one: size, modification and change times. */
+  hasTimesAndSizeOf(other: Stat): boolean {
+    for (const word of CONTENT_WORDS) if (this.#u32[word] !== other.#u32[word]) return false;
+    return true;
   }
   /** Seconds since 1970, negative before. */
   get mtimeSec(): bigint {
@@ -141,7 +158,12 @@ export function statx(
 ): number {
   const path = first.put(name);
   if (path < 0) return path;
-  return attempt(() => libc.statx(dirfd, path, flags, STATX_BASIC_STATS | STATX_MNT_ID, out.address));
+  for (;;) {
+    // As `attempt` does, without a function made for each of a walk's entries.
+    if (libc.statx(dirfd, path, flags, STATX_BASIC_STATS | STATX_MNT_ID, out.address) >= 0) return 0;
+    const error = failure();
+    if (error !== -EINTR) return error;
+  }
 }
 
 const NO_NAME = Buffer.alloc(0);

@@ -72,6 +72,16 @@ describe.each(Object.keys(make))('attributes of a %s', (kind) => {
   });
 });
 
+test('a list that is longer than what the system is offered first', () => {
+  const name = b('many');
+  const fd = makeFile(dir.fd, name);
+  const names = Array.from({ length: 40 }, (_, i) => b(`user.${String(i).padStart(20, '0')}`));
+  for (const one of names) expect(posix.setXattr(fd, one, b(''))).toBe(0);
+  expect(posix.listXattrs(fd)).toEqual(names);
+  expect(posix.listXattrsAt(dir.fd, name)).toEqual(names);
+  posix.close(fd);
+});
+
 test('errors', () => {
   expect(posix.listXattrsAt(dir.fd, b('none'))).toBe(-posix.ENOENT);
   expect(posix.listXattrs(9999)).toBe(-posix.EBADF);

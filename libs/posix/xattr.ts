@@ -1,4 +1,4 @@
-import { ENOENT, ENOSYS } from './errno.ts';
+import { ENOENT, ENOSYS, ERANGE } from './errno.ts';
 import { attempt, libc } from './libc.ts';
 import { first, Scratch, second } from './scratch.ts';
 
@@ -26,9 +26,15 @@ function namesOf(length: number): Buffer[] {
   return names.sort(Buffer.compare);
 }
 
+/** The kernel takes memory for as much as it is offered, so it is offered little first: most files have no attribute. */
+const FEW = 512;
+const NO_NAMES: Buffer[] = [];
+
 /** Names sorted by bytes, or -errno. */
 export function listXattrs(fd: number): Buffer[] | number {
-  const length = attempt(() => libc.flistxattr(fd, result.address, LIMIT));
+  let length = attempt(() => libc.flistxattr(fd, result.address, FEW));
+  if (length === -ERANGE) length = attempt(() => libc.flistxattr(fd, result.address, LIMIT));
+  if (length === 0) return NO_NAMES;
   return length < 0 ? length : namesOf(length);
 }
 
@@ -66,7 +72,9 @@ function attemptAt(dirfd: number, name: Buffer, call: (path: number) => number):
 }
 
 export function listXattrsAt(dirfd: number, name: Buffer): Buffer[] | number {
-  const length = attemptAt(dirfd, name, (path) => libc.llistxattr(path, result.address, LIMIT));
+  let length = attemptAt(dirfd, name, (path) => libc.llistxattr(path, result.address, FEW));
+  if (length === -ERANGE)
+    length = attemptAt(dirfd, name, (path) => libc.llistxattr(path, result.address, LIMIT));
   return length < 0 ? length : namesOf(length);
 }
 

@@ -4,6 +4,7 @@ import type { RunRef } from '../registry/port.ts';
 import type { JournalRecordOf } from '../store/journal.ts';
 import { isDamage } from './damage.ts';
 import { type Decision, inOrder } from './decisions.ts';
+import type { SealedPolicy } from './sealed-policy.ts';
 
 export type Commit = JournalRecordOf<'commit'>;
 
@@ -22,90 +23,125 @@ export interface SourceSecret {
   /** Base64. */
   readonly root: string;
   readonly agent: string;
+  /** Of an enrolled agent. */
+  readonly agentUid?: string | undefined;
   /** Base64. */
   readonly key: string;
 }
 
 export interface SourceHistory {
   readonly uid: string;
+  readonly domain: string;
   readonly secret: SourceSecret;
   /** By source seq. */
   readonly commits: Map<number, KnownCommit>;
   /** Seqs that became the baseline, in the order in which they did. */
   readonly baselines: number[];
+  /** null: it was removed; undefined: the journal says nothing of one. */
+  policy: SealedPolicy['policy'] | undefined;
 }
 
-/** What the journal says of one domain. */
+/** Packs and blocks that were found damaged, ids in hex. */
+export interface DomainDamage {
+  readonly packs: Set<string>;
+  readonly blocks: Set<string>;
+}
+
+/** What the journal says of the domains that can be opened. */
 export interface StoreHistory {
   readonly sources: readonly SourceHistory[];
   /** Sources of other domains, whose records the identity does not open. */
   readonly foreignSources: number;
-  readonly damagedPacks: ReadonlySet<string>;
-  readonly damagedBlocks: ReadonlySet<string>;
+  /** By domain; of every one that can be opened. */
+  readonly damage: ReadonlyMap<string, DomainDamage>;
+  /** Enrolled agents of those domains, in the order in which they were. */
+  readonly agents: readonly KnownAgent[];
   /** Commits of sources whose record is lost, by the source's uid: nothing opens their entries' hashes. */
   readonly sourceless: ReadonlyMap<string, readonly Commit[]>;
   /** Objects with records whose secret fields can't be opened, and why. */
   readonly unopened: ReadonlyMap<string, TmError>;
 }
 
+export interface KnownAgent {
+  readonly uid: string;
+  readonly name: string;
+  readonly domain: string;
+}
+
 /** Plaintext of a sealed frame, parsed as JSON. */
 export type OpenSealed = <T>(sealed: Buffer) => Promise<T>;
+/** What opens the sealed fields of each domain. */
+export type Openers = ReadonlyMap<string, OpenSealed>;
 
 interface Folding {
+  readonly openers: Openers;
   readonly sources: Map<string, SourceHistory>;
+  readonly agents: Map<string, KnownAgent>;
   readonly foreign: Set<string>;
-  readonly packs: Set<string>;
-  readonly blocks: Set<string>;
+  readonly damage: ReadonlyMap<string, DomainDamage>;
   readonly runs: Map<string, RunRef>;
   readonly sourceless: Map<string, Commit[]>;
   readonly unopened: Map<string, TmError>;
 }
 
-/** Applies all decisions of a domain in order. What names a source of another domain is passed over. */
-export async function foldHistory(
-  decisions: readonly Decision[],
-  domain: string,
-  open: OpenSealed,
-): Promise<StoreHistory> {
+/** Applies all decisions of the domains in order. What names a source of another domain is passed over. */
+export async function foldHistory(decisions: readonly Decision[], openers: Openers): Promise<StoreHistory> {
   const folding: Folding = {
+    openers,
     sources: new Map(),
+    agents: new Map(),
     foreign: new Set(),
-    packs: new Set(),
-    blocks: new Set(),
+    damage: new Map([...openers.keys()].map((domain) => [domain, { packs: new Set(), blocks: new Set() }])),
     runs: new Map(),
     sourceless: new Map(),
     unopened: new Map(),
   };
   const ordered = inOrder(decisions);
-  for (const decision of ordered) {
-    const { record } = decision;
-    if (record.kind !== 'source' || folding.sources.has(record.uid)) continue;
-    if (record.domain !== domain) folding.foreign.add(record.uid);
-    else {
-      const secret = await opened<SourceSecret>(folding, decision, open);
-      if (secret)
-        folding.sources.set(record.uid, { uid: record.uid, secret, commits: new Map(), baselines: [] });
-    }
-  }
-  for (const decision of ordered) await fold(folding, decision, domain, open);
+  for (const decision of ordered) await learn(folding, decision);
+  for (const decision of ordered) await fold(folding, decision);
   return {
     sources: [...folding.sources.values()],
     foreignSources: folding.foreign.size,
-    damagedPacks: folding.packs,
-    damagedBlocks: folding.blocks,
+    damage: folding.damage,
+    agents: [...folding.agents.values()],
     sourceless: folding.sourceless,
     unopened: folding.unopened,
   };
 }
 
+/** Takes in who there is: a source's record may stand behind what names it. */
+async function learn(folding: Folding, decision: Decision): Promise<void> {
+  const { record } = decision;
+  if (record.kind === 'agent') {
+    const { uid, domain } = record;
+    const secret = folding.openers.has(domain) && (await opened<{ name: string }>(folding, decision, domain));
+    if (secret) folding.agents.set(uid, { uid, name: secret.name, domain });
+  } else if (record.kind === 'source' && !folding.sources.has(record.uid)) {
+    const { uid, domain } = record;
+    if (!folding.openers.has(domain)) folding.foreign.add(uid);
+    else {
+      const secret = await opened<SourceSecret>(folding, decision, domain);
+      if (secret)
+        folding.sources.set(uid, {
+          uid,
+          domain,
+          secret,
+          commits: new Map(),
+          baselines: [],
+          policy: undefined,
+        });
+    }
+  }
+}
+
 /** The record's secret fields; undefined, and noted, where damage keeps them shut. */
 async function opened<T>(
-  { unopened }: Folding,
+  { unopened, openers }: Folding,
   { object, sealed }: Decision,
-  open: OpenSealed,
+  domain: string,
 ): Promise<T | undefined> {
   try {
-    return await open<T>(sealed!);
+    return await openers.get(domain)!<T>(sealed!);
   } catch (error) {
     if (!isDamage(error)) throw error;
     unopened.set(object.name, error);
@@ -113,13 +149,12 @@ async function opened<T>(
   }
 }
 
-async function fold(folding: Folding, decision: Decision, domain: string, open: OpenSealed): Promise<void> {
+async function fold(folding: Folding, decision: Decision): Promise<void> {
   const { record, sealed } = decision;
-  const tagsOf = () => opened<{ tags: Record<string, string> }>(folding, decision, open);
   if (record.kind === 'damage') {
-    if (record.domain !== domain) return;
-    for (const pack of record.packs) folding.packs.add(pack);
-    for (const block of record.blocks) folding.blocks.add(block);
+    const damage = folding.damage.get(record.domain);
+    for (const pack of record.packs) damage?.packs.add(pack);
+    for (const block of record.blocks) damage?.blocks.add(block);
     return;
   }
   const source = 'source' in record && record.source ? folding.sources.get(record.source) : undefined;
@@ -128,9 +163,13 @@ async function fold(folding: Folding, decision: Decision, domain: string, open: 
       folding.sourceless.set(record.source, [...(folding.sourceless.get(record.source) ?? []), record]);
     return;
   }
+  const tagsOf = () => opened<{ tags: Record<string, string> }>(folding, decision, source.domain);
   if (record.kind === 'commit') {
     const tags = sealed && (await tagsOf())?.tags;
     addCommit(source, record, tags ?? {}, folding.runs);
+  } else if (record.kind === 'policy') {
+    const secret = await opened<SealedPolicy>(folding, decision, source.domain);
+    if (secret) source.policy = secret.policy;
   } else if (record.kind === 'promotion') source.baselines.push(record.sourceSeq);
   else if (record.kind === 'expiry') {
     for (const seq of record.sourceSeqs) {

@@ -1,17 +1,21 @@
 import type { BackupInfo, BackupState } from '../model/backup.ts';
 import { blockIdsOf, decodeState } from '../model/entry.ts';
 import type { Registry, SourceRow } from '../registry/port.ts';
+import type { Store } from '../store/port.ts';
 import { isDamage } from './damage.ts';
 import type { OnFinding, RebuildFinding } from './finding.ts';
 import { type Commit, type KnownCommit, labelOf, type SourceHistory, type StoreHistory } from './history.ts';
 import { openPart, type RunSource } from './run-cursor.ts';
+import { storePolicy } from './sealed-policy.ts';
 import { NOTHING_PROVED, type Proved, SourceEntries, statesOf } from './source-entries.ts';
 import { distrustBlocks, distrustPacks, takeInPacks } from './take-in-packs.ts';
 import { truePath } from './true-path.ts';
 
 export interface RebuildDeps {
   readonly registry: Registry;
-  readonly runs: RunSource;
+  readonly store: Store;
+  /** What reading takes, of each domain. */
+  readonly runs: ReadonlyMap<string, RunSource>;
   /** Owner generation in which the sources' epochs go on. */
   readonly generation: number;
   /** Found in the journal already. */
@@ -30,7 +34,7 @@ export interface RebuildResult {
   findings: number;
 }
 
-/** Fills an empty registry with what the journal and the packs of one domain hold. */
+/** Fills an empty registry with what the journal and the packs hold of the domains that can be opened. */
 export async function rebuildRegistry(deps: RebuildDeps, history: StoreHistory): Promise<RebuildResult> {
   const result: RebuildResult = { sources: 0, backups: 0, packs: 0, findings: 0 };
   const counting: RebuildDeps = {
@@ -51,41 +55,46 @@ export async function rebuildRegistry(deps: RebuildDeps, history: StoreHistory):
 }
 
 async function rebuildBlocks(
-  { registry, runs: { store, domainId }, onFinding }: RebuildDeps,
-  { damagedPacks, damagedBlocks }: StoreHistory,
+  { registry, store, onFinding }: RebuildDeps,
+  { damage }: StoreHistory,
 ): Promise<number> {
-  const deps = { registry, store, domainId, onFinding };
+  const deps = { registry, store, domains: new Set(damage.keys()), onFinding };
+  const damagedPacks = new Set([...damage.values()].flatMap(({ packs }) => [...packs]));
   const damaged = await takeInPacks(deps, (id) => damagedPacks.has(id));
-  await distrustPacks(deps, damagedPacks);
+  for (const [domain, { packs }] of damage) await distrustPacks(registry, domain, packs);
   const whole = await takeInPacks(deps, (id) => !damagedPacks.has(id));
-  await distrustBlocks(
-    registry,
-    domainId,
-    [...damagedBlocks].map((id) => Buffer.from(id, 'hex')),
-  );
+  for (const [domain, { blocks }] of damage)
+    await distrustBlocks(
+      registry,
+      domain,
+      [...blocks].map((id) => Buffer.from(id, 'hex')),
+    );
   return damaged + whole;
 }
 
 /** Gives how many backups of the source can be restored. */
 async function rebuildSource(deps: RebuildDeps, history: SourceHistory): Promise<number> {
-  const { registry, runs, generation, lostSeqs } = deps;
-  const { uid, secret, commits } = history;
-  if (commits.size === 0) return 0; // the next backup of its folder makes a source anew
+  const { registry, generation, lostSeqs } = deps;
+  const { uid, domain, secret, commits, policy } = history;
+  const runs = deps.runs.get(domain)!;
+  if (commits.size === 0 && !policy) return 0; // the next backup of its folder makes a source anew
   const nextSeq = [...commits.keys()].reduce((a, b) => Math.max(a, b), 0) + 1 + lostSeqs;
   const row: SourceRow = {
     id: 0,
     uid,
     agent: secret.agent,
+    agentUid: secret.agentUid,
     root: Buffer.from(secret.root, 'base64'),
     key: Buffer.from(secret.key, 'base64'),
-    domain: runs.domainId,
+    domain,
     epoch: { generation, counter: 0 },
     head: 0,
     baseline: 0,
     rootHint: undefined,
   };
   const source = await registry.backups.restoreSource(row, nextSeq);
-  const path = await truePath(commits, (tip) => isComplete(deps, tip.commit));
+  if (policy !== undefined) await storePolicy(registry, source.id, policy);
+  const path = await truePath(commits, (tip) => isComplete(registry, runs, tip.commit));
   const proved = await rebuildPath(deps, history, source, path);
   const onPath = new Set(path);
   for (const known of commits.values())
@@ -102,11 +111,12 @@ async function rebuildSource(deps: RebuildDeps, history: SourceHistory): Promise
  * backup is counted from them. Gives the seqs whose tree is proved.
  */
 async function rebuildPath(
-  { registry, runs, onFinding, onProgress }: RebuildDeps,
-  { baselines }: SourceHistory,
+  { registry, runs: allRuns, onFinding, onProgress }: RebuildDeps,
+  { domain, baselines }: SourceHistory,
   source: SourceRow,
   path: readonly KnownCommit[],
 ): Promise<Set<number>> {
+  const runs = allRuns.get(domain)!;
   const entries = new SourceEntries(registry, runs, source);
   const needed = new Set([path.at(-1)?.commit.sourceSeq, baselines.at(-1)]);
   const proved = new Set<number>();
@@ -156,7 +166,7 @@ async function distrustRuns(registry: Registry, runs: RunSource, commit: Commit)
 }
 
 /** Its runs can be read, and every block that its entries name is there. */
-async function isComplete({ registry, runs }: RebuildDeps, commit: Commit): Promise<boolean> {
+async function isComplete(registry: Registry, runs: RunSource, commit: Commit): Promise<boolean> {
   try {
     for await (const states of statesOf(runs, commit)) {
       const ids = states.flatMap((state) => blockIdsOf(decodeState(state)));
@@ -205,6 +215,7 @@ export function backupOf(
     counts: commit.counts,
     tags,
     pinned,
+    gaps: commit.gaps,
     failure,
   };
 }

@@ -10,12 +10,13 @@ const IDS_AT_ONCE = 1000;
 interface PackDeps {
   readonly registry: Registry;
   readonly store: Store;
-  readonly domainId: string;
+  /** Ids of the domains whose packs are taken in. */
+  readonly domains: ReadonlySet<string>;
   readonly onFinding: OnFinding;
 }
 
 /**
- * Takes packs of the domain into the registry by their indexes: those of which `wanted` is true. A pack whose index is
+ * Takes packs of the domains into the registry by their indexes: those of which `wanted` is true. A pack whose index is
  * damaged is a finding; its blocks count as missing. Gives how many were taken in.
  */
 export async function takeInPacks(deps: PackDeps, wanted: (id: string) => boolean): Promise<number> {
@@ -29,14 +30,15 @@ export async function takeInPacks(deps: PackDeps, wanted: (id: string) => boolea
 }
 
 async function takeInPack(
-  { registry, store, domainId, onFinding }: PackDeps,
+  { registry, store, domains, onFinding }: PackDeps,
   id: Buffer,
   size: number,
 ): Promise<boolean> {
   const name = packName(id);
   try {
     const index = await readPackIndex((offset, length) => store.read(name, { offset, length }), size);
-    if (index.domainId !== domainId) return false;
+    const { domainId } = index;
+    if (!domains.has(domainId)) return false;
     const blocks = index.frames.flatMap((frame): BlockRow[] => locate(id, frame));
     await registry.blocks.beginPack(domainId, { id, size });
     await registry.blocks.finishPack(domainId, { id, size, keys: index.keys.map((key) => key.id) }, blocks);
@@ -50,7 +52,8 @@ async function takeInPack(
 
 /** Marks the blocks of packs that are known to be damaged, so that another pack that has them takes their place. */
 export async function distrustPacks(
-  { registry, domainId }: PackDeps,
+  registry: Registry,
+  domainId: string,
   packs: Iterable<string>,
 ): Promise<void> {
   for (const pack of packs) {

@@ -6,7 +6,15 @@ import { EntryType, encodeHints, encodeState } from '../model/entry.ts';
 import { TmError } from '../model/errors.ts';
 import { type EntryRecord, RecordOp, RecordWriter } from '../model/records.ts';
 import { fromSlashes } from '../model/tree-path.ts';
-import type { AppliedSegment, CommitRequest, OpenedBackup, Registry, SourceRow } from './port.ts';
+import type {
+  AppliedSegment,
+  CommitRequest,
+  EntryKey,
+  OpenedBackup,
+  PageRequest,
+  Registry,
+  SourceRow,
+} from './port.ts';
 
 const EMPTY = Buffer.alloc(0);
 const NO_HASH = Buffer.alloc(32);
@@ -208,6 +216,20 @@ export async function committedBackup(
   await registry.entries.apply(opened.backup, [segmentOf(source, 0, records)]);
   await commit(registry, opened);
   return opened;
+}
+
+/** A read in one go, or a page of it. */
+export type Read<T> = (page?: PageRequest) => AsyncIterable<readonly T[]>;
+
+/** All of a read, page by page, each from the last key of the one before. */
+export async function inPages<T>(read: Read<T>, keyOfRow: (row: T) => EntryKey, limit: number): Promise<T[]> {
+  const all: T[] = [];
+  for (let after: EntryKey | undefined; ; after = keyOfRow(all.at(-1)!)) {
+    const page = await collect(read({ after, limit }));
+    if (page.length > limit) throw new Error(`${page.length} of ${limit} in a page`);
+    all.push(...page);
+    if (page.length < limit) return all;
+  }
 }
 
 export async function collect<T>(pages: AsyncIterable<readonly T[]>): Promise<T[]> {

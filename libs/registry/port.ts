@@ -1,35 +1,34 @@
-import type { BlockLocation } from '../blocks/intake.ts';
 import type { Seal } from '../contracts/messages.ts';
-import type { BackupCounts, BackupInfo, Epoch } from '../model/backup.ts';
+import type { BackupCounts, BackupInfo, BackupState, Epoch } from '../model/backup.ts';
 import type { BackupKind } from '../model/label.ts';
 import type { RecordOp } from '../model/records.ts';
 import type { TreePath } from '../model/tree-path.ts';
+import type { BlocksTable } from './port-blocks.ts';
+import type { CatalogueTable } from './port-catalogue.ts';
+import type { JournalHead, JournalPlace, JournalTable, OutboxTable } from './port-journal.ts';
+import type {
+  AccessTable,
+  Admission,
+  DomainsTable,
+  Lease,
+  OverdueBackup,
+  PoliciesTable,
+} from './port-services.ts';
+import type { WatchesTable } from './port-watches.ts';
 
-/** The store that this registry knows and owns, and where it stands in the journal. */
-export interface StoreRow {
-  readonly storeId: string;
-  readonly registryId: string;
-  readonly ownerGeneration: number;
-}
-
-/** How far a writer's journal was taken in: its newest object's number and chain digest. */
-export interface JournalHead {
-  readonly writer: string;
-  readonly number: number;
-  readonly chain: Buffer;
-}
-
-/** The journal object that a backup is committed by. */
-export interface JournalPlace {
-  readonly writer: string;
-  readonly number: number;
-}
+export type * from './port-blocks.ts';
+export type * from './port-catalogue.ts';
+export type * from './port-journal.ts';
+export type * from './port-services.ts';
+export type * from './port-watches.ts';
 
 export interface SourceRow {
   readonly id: number;
   readonly uid: string;
   /** Name of the agent (host) and absolute path of the root on it, raw bytes. */
   readonly agent: string;
+  /** The enrolled agent that it belongs to; undefined for a source of the embedded mode. */
+  readonly agentUid: string | undefined;
   readonly root: Buffer;
   /** Key of entry hashes, 32 bytes. */
   readonly key: Buffer;
@@ -46,6 +45,8 @@ export interface OpenRequest {
   readonly sourceId: number;
   readonly kind: BackupKind;
   readonly tags: Readonly<Record<string, string>>;
+  /** Without one, the slot is held by a session with the registry, for as long as the process lives. */
+  readonly lease?: Lease | undefined;
 }
 
 export interface OpenedBackup {
@@ -81,9 +82,29 @@ export interface EntryVersion {
   readonly hints: Buffer;
 }
 
+/** Records of a run, in order. */
+export interface RunBody {
+  readonly body: Buffer;
+  readonly count: number;
+}
+
 export interface EntryKey {
   readonly dir: TreePath;
   readonly name: Buffer;
+}
+
+export interface EntryChange {
+  readonly key: EntryKey;
+  readonly before: EntryVersion | undefined;
+  readonly after: EntryVersion | undefined;
+}
+
+/** A part of a read that goes on later: the last key of one page is the next one's `after`. */
+export interface PageRequest {
+  /** Only what comes after this key in the read's order; it needs not be there. */
+  readonly after?: EntryKey | undefined;
+  /** How many at most; fewer only at the end. */
+  readonly limit: number;
 }
 
 /** One applied segment: what `applySegments` writes for it. */
@@ -137,6 +158,8 @@ export interface CommitRequest {
   readonly journal: JournalHead | undefined;
   readonly committedAt: Date;
   readonly rootHint: string | undefined;
+  /** As BackupInfo.gaps. */
+  readonly gaps?: readonly string[] | undefined;
   /** Bodies of the events (contracts: CommitMessage without id and number, which the outbox gives). */
   readonly events: readonly {
     readonly type: string;
@@ -150,40 +173,29 @@ export interface ProblemRow {
   readonly code: number;
 }
 
-export interface BlockRow extends BlockLocation {
-  readonly id: Buffer;
-  readonly kind: number;
-  readonly children: Buffer;
-}
-
 /** A path found, and the newest kept backup that holds it. */
 export interface FoundPath extends EntryKey {
   readonly seq: number;
 }
 
-/** A frame of a pack, by where it begins. */
-export interface LiveFrame {
-  readonly pack: Buffer;
-  readonly frameOffset: number;
-}
-
-export type StoreLock = 'shared' | 'exclusive' | 'exclusive-now';
-
-export interface PackUse {
-  /** Finished or condemned packs in which nothing live lies. */
-  readonly dead: readonly { readonly id: Buffer; readonly size: number }[];
-  /** Stored bytes of frames without anything live, in packs that hold live ones too. */
-  readonly idleBytes: number;
-  /** A live block that no row knows of: damage. */
-  readonly unknown: Buffer | undefined;
+export interface NewestBackup {
+  readonly sourceUid: string;
+  readonly seq: number;
+  readonly kind: BackupKind;
+  readonly openedAt: Date;
+  readonly committedAt: Date;
 }
 
 /** Slots, backups and their states (1-architecture, "States" and "One slot per source"). */
 export interface BackupsTable {
-  /** The source's row, made when new with the given uid and key. */
+  /**
+   * The source's row, made when new with the given uid and key. One is known by its agent's uid and root; a source of
+   * the embedded mode, which has none, by its agent's name and root.
+   */
   ensureSource(source: {
     uid: string;
     agent: string;
+    agentUid?: string | undefined;
     root: Buffer;
     key: Buffer;
     domain: string;
@@ -193,20 +205,47 @@ export interface BackupsTable {
    * Takes the slot: allots the seq, hands out the next epoch counter, fixes base = head and the baseline, makes the
    * label. An open backup of the source whose holder is gone is ended first (failed, its rows removed).
    * Throws TM1501 while another process holds the source. The lock is a session advisory lock on a connection of
-   * its own that lives until `end`/`commit` or the process dies.
+   * its own that lives until `end`/`commit` or the process dies; with a lease, the row itself. Both respect each other:
+   * a lease holds while it lasts, and from the seal to the end of the backup. One that ran out is ended first (TM1512).
    */
   open(request: OpenRequest, now: Date): Promise<OpenedBackup>;
   /** open → sealed; the seal is kept in the row. Idempotent. Throws TM1502 (fenced) or TM1507 (ended). */
   seal(backupId: string, epoch: Epoch, seal: Seal): Promise<void>;
   /** The seal as kept, undefined before it. */
   sealOf(backupId: string): Promise<Seal | undefined>;
-  /** sealed → committing; names the journal object first, so that after a crash its existence decides. */
-  committing(backupId: string, epoch: Epoch, journal: JournalPlace): Promise<void>;
+  /** The lease lasts so much longer from now on, also where it had run out. Throws TM1502 when the backup has ended. */
+  renew(backupId: string, epoch: Epoch, seconds: number): Promise<void>;
+  /** Of those that are known, by id; what is no uuid is not. One query. */
+  admissions(backupIds: readonly string[]): Promise<Map<string, Admission>>;
+  /**
+   * Backups with a lease that somebody has to end (`abort`): open ones whose lease has run out, and sealed ones of
+   * which no piece was applied for `stallSeconds`.
+   */
+  overdue(stallSeconds: number): Promise<OverdueBackup[]>;
+  /**
+   * sealed → committing; names the journal object first, so that after a crash its existence decides. `pieces`: how many
+   * were proved; TM1504 where there are others now. Gives whether this call did it: else the backup is being committed
+   * already, its row stays, and its outcome is settled under the lock of the writer that `placeOf` names.
+   */
+  committing(
+    backupId: string,
+    epoch: Epoch,
+    journal: JournalPlace,
+    pieces?: number,
+  ): Promise<{ readonly ours: boolean }>;
   /** committing → committed in one transaction with outbox, head, baseline, journal head. Compare-and-set on (epoch, head = base). */
   commit(request: CommitRequest): Promise<void>;
   /** Ends a backup that is open, sealed or committing: removes its rows (entries, pieces, problems), frees the slot. Idempotent. */
   fail(backupId: string, code: string, events: CommitRequest['events']): Promise<void>;
-  /** Backups left open, sealed or committing by processes that are gone (their advisory lock is free). */
+  /**
+   * As `fail`, but leaves alone what is being committed: the journal decides about that. Gives the state after;
+   * undefined where there is no such backup.
+   */
+  abort(backupId: string, code: string, events: CommitRequest['events']): Promise<BackupState | undefined>;
+  /**
+   * Backups left open, sealed or committing by processes that are gone (their advisory lock is free). With a lease:
+   * those that are open and whose lease has run out, and those that are committing, which the journal's lock guards.
+   */
   abandoned(): Promise<(BackupInfo & { journal: JournalPlace | undefined })[]>;
   /** The journal object that a backup named when it was committing; undefined before. */
   placeOf(backupId: string): Promise<JournalPlace | undefined>;
@@ -217,7 +256,7 @@ export interface BackupsTable {
   at(sourceId: number, seq: number): Promise<BackupInfo | undefined>;
   runsOf(sourceId: number, seq: number): Promise<RunRef[]>;
   problems(sourceId: number, seq: number): Promise<ProblemRow[]>;
-  /** Takes the source's slot for its duration, like open: TM1501 when held. */
+  /** Takes the source's slot for its duration, like open: TM1501 when held. What has no lease any more stays as it is. */
   withSlot<T>(sourceId: number, work: () => Promise<T>): Promise<T>;
   setTags(
     backupId: string,
@@ -225,6 +264,11 @@ export interface BackupsTable {
     journal: JournalHead | undefined,
   ): Promise<void>;
   setPinned(backupId: string, pinned: boolean, journal: JournalHead | undefined): Promise<void>;
+  /**
+   * Of each of the sources, among its committed backups, expired ones included: the newest by seq, and of each kind the
+   * last that was opened by `now` and the first that was opened after. One query, by index; backups may come twice.
+   */
+  newest(now: Date, sourceUids: readonly string[]): Promise<NewestBackup[]>;
   /** Ended neither way yet, whoever holds them. */
   active(): Promise<BackupInfo[]>;
   /**
@@ -254,7 +298,7 @@ export interface EntriesTable {
   /**
    * One transaction: locks the backup's row FOR SHARE, checks that it is open or sealed with this epoch, inserts the
    * pieces and, for those that were new, the entries and problems under the backup's seq. A piece that was applied
-   * before is skipped whole. Throws TM1502/TM1507.
+   * before is skipped whole. Throws TM1502 (fenced) or TM1507 (it is being committed, or has ended).
    */
   apply(backup: BackupInfo, segments: readonly AppliedSegment[]): Promise<void>;
   totals(backupId: string): Promise<PieceTotals>;
@@ -262,21 +306,31 @@ export interface EntriesTable {
   lookup(sourceId: number, seq: number, keys: readonly EntryKey[]): Promise<(EntryVersion | undefined)[]>;
   /**
    * What the tree holds as of seq, in order of (dir, name), the root first; `within`: that entry and what is below.
-   * `children`: only the entry and its direct children. Consume at once: a cursor is open meanwhile.
+   * `children`: only the entry and its direct children. Consume at once: a cursor is open meanwhile. With `page`, the
+   * next ones only, found by an index; so in the reads below.
    */
   list(
     sourceId: number,
     seq: number,
-    options?: { readonly within?: TreePath; readonly depth?: 'children' | 'all' },
+    options?: {
+      readonly within?: TreePath;
+      readonly depth?: 'children' | 'all';
+      readonly page?: PageRequest | undefined;
+    },
   ): AsyncIterable<EntryVersion[]>;
-  /** Paths whose visible version differs between the two seqs, in order; undefined where absent. */
-  changes(
+  /** As `list` of all that is within; an entry is good only while it is visited, so that nothing is kept for it. */
+  visit(
     sourceId: number,
-    fromSeq: number,
-    toSeq: number,
-  ): AsyncIterable<{ key: EntryKey; before: EntryVersion | undefined; after: EntryVersion | undefined }[]>;
+    seq: number,
+    within: TreePath | undefined,
+    visit: (entry: Pick<EntryVersion, 'dir' | 'name' | 'state' | 'hints'>) => void,
+  ): Promise<void>;
+  /** Paths whose visible version differs between the two seqs, in order; undefined where absent. */
+  changes(sourceId: number, fromSeq: number, toSeq: number, page?: PageRequest): AsyncIterable<EntryChange[]>;
   /** Newest version of each path with fromSeq < seq <= toSeq, tombstones included, in order: the records of a run. */
   versions(sourceId: number, fromSeq: number, toSeq: number): AsyncIterable<EntryVersion[]>;
+  /** As `versions`, as bodies in RecordWriter's form, each ended by the record with which it has so many bytes. */
+  runRecords(sourceId: number, fromSeq: number, toSeq: number, bodyBytes: number): AsyncIterable<RunBody>;
   /**
    * Paths that any of the kept seqs (all committed ones) holds and whose name is LIKE the pattern (% and _ over bytes,
    * \ escapes), each with the newest of those seqs; in order. Consume at once, as with `list`.
@@ -285,6 +339,7 @@ export interface EntriesTable {
     sourceId: number,
     keptSeqs: readonly number[],
     namePattern: Buffer,
+    page?: PageRequest,
   ): AsyncIterable<readonly FoundPath[]>;
   /** Rebuild and roll-forward only: rows without a backup being open. */
   insert(
@@ -302,83 +357,6 @@ export interface EntriesTable {
   allStates(domain: string): AsyncIterable<Buffer[]>;
 }
 
-/** Blocks and packs of the domains. */
-export interface BlocksTable {
-  /** n ids of 32 bytes each; gives n bytes, 1 where present (and neither condemned nor damaged). One query per 1,000. */
-  present(domain: string, ids: Buffer): Promise<Uint8Array>;
-  /** Locations in the order asked; undefined where unknown. */
-  locate(domain: string, ids: readonly Buffer[]): Promise<(BlockRow | undefined)[]>;
-  /** A row (writing) before the object is put. */
-  beginPack(domain: string, pack: { id: Buffer; size: number }): Promise<void>;
-  /**
-   * writing → ready with its blocks, one transaction. A block that has a location keeps it, unless it is damaged or
-   * condemned. Idempotent. Throws TM1502 where the pack was not begun, or was condemned meanwhile.
-   */
-  finishPack(
-    domain: string,
-    pack: { id: Buffer; size: number; keys: readonly Buffer[] },
-    blocks: readonly BlockRow[],
-  ): Promise<void>;
-  packs(
-    domain: string,
-  ): AsyncIterable<{ id: Buffer; size: number; state: 'writing' | 'ready' | 'condemned' }[]>;
-  /** Blocks of one pack by their first location, by frame and offset. */
-  blocksOf(domain: string, pack: Buffer): Promise<BlockRow[]>;
-  /**
-   * What is left over when the live blocks, with all children of recipe blocks, and the live runs' frames are marked.
-   * Meaningful only while no backup is under way.
-   */
-  unreferencedPacks(
-    domain: string,
-    live: AsyncIterable<readonly Buffer[]>,
-    runs: readonly LiveFrame[],
-  ): Promise<PackUse>;
-  /** Packs that were begun and not finished. */
-  unfinishedPacks(domain: string): Promise<Buffer[]>;
-  /** Those of the ids that no domain has a row of. */
-  unknownPacks(ids: readonly Buffer[]): Promise<Buffer[]>;
-  /** Durable before the first object goes: from now on the packs' blocks count as missing, and `finishPack` refuses them. */
-  condemn(domain: string, packs: readonly Buffer[]): Promise<void>;
-  /** Removes the rows of a condemned pack, whose object is gone; blocks that were put anew meanwhile stay. Idempotent. */
-  forgetPack(domain: string, pack: Buffer): Promise<void>;
-  /** Whether any block of the domain is marked damaged. */
-  hasDamage(domain: string): Promise<boolean>;
-  /** Marks blocks damaged: they count as missing and are put anew by the next backup that has them. */
-  markDamaged(domain: string, ids: readonly Buffer[]): Promise<void>;
-}
-
-export interface OutboxRow {
-  readonly id: number;
-  readonly sourceId: number;
-  readonly sourceUid: string;
-  readonly eventNo: number;
-  readonly type: string;
-  readonly time: Date;
-  readonly data: Readonly<Record<string, string | number | null>>;
-}
-
-/** Events that wait to be published, in event-number order per source; gapless. */
-export interface OutboxTable {
-  pending(limit: number): Promise<OutboxRow[]>;
-  published(ids: readonly number[]): Promise<void>;
-}
-
-export interface JournalTable {
-  store(): Promise<StoreRow | undefined>;
-  setStore(row: StoreRow): Promise<void>;
-  heads(): Promise<JournalHead[]>;
-  setHead(head: JournalHead): Promise<void>;
-  /** Runs `work` while holding the lock under which a writer's journal numbers are allotted. */
-  withWriter<T>(writer: string, work: () => Promise<T>): Promise<T>;
-  /**
-   * The store's advisory lock: shared for opening and committing (briefly) and for reading packs (throughout),
-   * exclusive for deciding to delete. `exclusive-now` does not wait: TM1501 while anybody has it, since behind one
-   * that waits to exclude readers all new ones would have to wait too. A broken session loses the lock without a word:
-   * who must not go on without it asks `stillHeld`, which throws TM1301 then.
-   */
-  withStoreLock<T>(mode: StoreLock, work: (stillHeld: () => Promise<void>) => Promise<T>): Promise<T>;
-}
-
 /** The baseline registry: all tables of one Postgres database. */
 export interface Registry {
   readonly backups: BackupsTable;
@@ -386,11 +364,19 @@ export interface Registry {
   readonly blocks: BlocksTable;
   readonly outbox: OutboxTable;
   readonly journal: JournalTable;
+  readonly access: AccessTable;
+  readonly domains: DomainsTable;
+  readonly policies: PoliciesTable;
+  readonly catalogue: CatalogueTable;
+  readonly watches: WatchesTable;
   /** The registry's clock, by which backups are dated. */
   now(): Promise<Date>;
   /** True when no source, backup or block is known. */
   isEmpty(): Promise<boolean>;
-  /** Removes everything (rebuild over an old registry). */
+  /**
+   * Removes all that a rebuild brings back from the store. Who may talk to the services, the domains' keys, and the
+   * sources' policies stay.
+   */
   clear(): Promise<void>;
   close(): Promise<void>;
 }

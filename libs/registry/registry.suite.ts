@@ -1,10 +1,14 @@
 import { afterAll, beforeAll, describe } from 'vitest';
 import type { Registry } from './port.ts';
+import { accessCases } from './suite/access.suite.ts';
 import { blockCases } from './suite/blocks.suite.ts';
 import { entryCases } from './suite/entries.suite.ts';
+import { leaseCases } from './suite/leases.suite.ts';
 import { modelCase } from './suite/model.suite.ts';
 import { outboxCases } from './suite/outbox.suite.ts';
+import { pageCases } from './suite/pages.suite.ts';
 import { slotCases } from './suite/slots.suite.ts';
+import { watchCases } from './suite/watches.suite.ts';
 
 export interface RegistryUnderTest {
   readonly registry: Registry;
@@ -24,6 +28,17 @@ export function registrySuite(name: string, make: () => Promise<RegistryUnderTes
       await under.registry.close();
       await under.cleanup();
     });
-    for (const cases of [slotCases, entryCases, blockCases, outboxCases, modelCase]) cases(() => under);
+    for (const cases of [
+      slotCases,
+      leaseCases,
+      accessCases,
+      entryCases,
+      pageCases,
+      blockCases,
+      outboxCases,
+      watchCases,
+      modelCase,
+    ])
+      cases(() => under);
   });
 }

@@ -1,4 +1,4 @@
-import { type EntryState, EntryType } from '../model/entry.ts';
+import { type EntryHead, EntryType } from '../model/entry.ts';
 import * as posix from '../posix/index.ts';
 
 export interface Attribute {
@@ -30,10 +30,19 @@ export interface AttributeSteps {
 const SETUID_SETGID = 0o6000;
 const CAPABILITY = Buffer.from('security.capability');
 
+const NO_NAMES: readonly Buffer[] = [];
+const NO_ATTRIBUTES: readonly Attribute[] = [];
+
+const namesToRemove = (there: readonly Attribute[], wanted: readonly Attribute[]): Buffer[] =>
+  there.filter(({ name }) => !wanted.some((one) => one.name.equals(name))).map(({ name }) => name);
+
+const attributesToSet = (there: readonly Attribute[], wanted: readonly Attribute[]): Attribute[] =>
+  wanted.filter(({ name, value }) => !there.some((one) => one.name.equals(name) && one.value.equals(value)));
+
 /** Plans the attributes of one entry. Without root only a file of the user's own may get another group. */
 export function planAttributes(
   local: LocalAttributes,
-  state: EntryState,
+  state: EntryHead,
   wanted: readonly Attribute[],
   isRoot: boolean,
 ): AttributeSteps {
@@ -42,12 +51,8 @@ export function planAttributes(
   const chown = differs && !ownerKept;
   // A change of owner drops capabilities, setuid and setgid.
   const there = chown ? local.xattrs.filter(({ name }) => !name.equals(CAPABILITY)) : local.xattrs;
-  const remove = there
-    .filter(({ name }) => !wanted.some((one) => one.name.equals(name)))
-    .map(({ name }) => name);
-  const set = wanted.filter(
-    ({ name, value }) => !there.some((one) => one.name.equals(name) && one.value.equals(value)),
-  );
+  const remove = there.length === 0 ? NO_NAMES : namesToRemove(there, wanted);
+  const set = wanted.length === 0 ? NO_ATTRIBUTES : attributesToSet(there, wanted);
   const mode = ownerKept ? state.mode & ~SETUID_SETGID : state.mode;
   // An ACL is a part of the mode, so that the mode comes after it.
   const touched = remove.length > 0 || set.length > 0 || (chown && (mode & SETUID_SETGID) !== 0);
@@ -75,7 +80,7 @@ export interface AttributeResult {
 /** Owner, extended attributes and ACLs, mode, times, in this order. Throws PosixError where owner, mode or times fail. */
 export function applyAttributes(
   { dirFd, name, fd }: EntryHandle,
-  state: EntryState,
+  state: EntryHead,
   steps: AttributeSteps,
   isRoot: boolean,
 ): AttributeResult {
@@ -117,7 +122,7 @@ function chown(
   dirFd: number,
   name: Buffer,
   fd: number | undefined,
-  state: EntryState,
+  state: EntryHead,
   isRoot: boolean,
 ): boolean {
   const result =

@@ -96,7 +96,7 @@ export class BigFile {
   async #restore(): Promise<void> {
     const { dirFd, fresh, record, state } = this.#place;
     const there = !fresh && dirFd >= 0 && this.#look();
-    if (there && sameByHints(this.#stat, state, record.hints))
+    if (there && sameByHints(this.#stat, record.state, record.hints))
       return this.#report.done('equal', record, state);
     const localFd =
       there && this.#stat.type === posix.S_IFREG ? openLocal(dirFd, record.name, this.#stat) : undefined;
@@ -144,7 +144,9 @@ export class BigFile {
       clearTheWay(dirFd, record.dir, record.name, setup, (dir, name) => this.#report.removed(dir, name));
     if (setup.dryRun) return this.#report.done(op, record, state);
     const wanted = await attributesOf(state, reader.read);
-    const file = new TargetFile(dirFd, record.name, fresh, names);
+    const made = new NewEntries(this.#isRoot, new posix.Stat(), fresh);
+    const mode = made.modeToMake(state.mode);
+    const file = new TargetFile({ dirFd, name: record.name, mode }, fresh, names);
     try {
       for (const { problems } of await this.#stretches('write', file.fd, localFd)) {
         if (problems[0]) throw reviveError(problems[0]);
@@ -153,8 +155,7 @@ export class BigFile {
       file.abort();
       throw error;
     }
-    const made = new NewEntries(this.#isRoot, new posix.Stat());
-    const result = file.finish(state, (handle) => made.set(handle, state, wanted));
+    const result = file.finish(state.size, (handle) => made.set(handle, state, wanted));
     this.#report.done(op, record, state, result);
   }
 

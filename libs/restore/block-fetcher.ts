@@ -1,59 +1,82 @@
 import { PlainMemory } from '../blocks/frame.ts';
-import { release } from '../codec/release.ts';
 import type { TmError } from '../model/errors.ts';
-import { type BlockSupplier, placeAt } from './block-supplier.ts';
+import { PLACE_BYTES } from '../registry/port-blocks.ts';
+import { type BlockSupplier, isPlace } from './block-supplier.ts';
 import { damaged, type FrameReader, inBlock, isDamage } from './frame-reader.ts';
-import { type PlacedBlock, planReads, type RangeRead } from './read-plan.ts';
-
-/** A block that somebody waits for. `deliver` gets bytes that are checked and valid only during the call. */
-export interface WantedBlock {
-  readonly id: Buffer;
-  readonly length: number;
-  deliver(bytes: Buffer): void;
-  /** It is missing or damaged. */
-  fail(error: TmError): void;
-}
-
-interface Placed extends PlacedBlock {
-  readonly wanted: WantedBlock;
-}
+import { planReads, type RangeRead } from './read-plan.ts';
+import type { WantedBlocks } from './wanted-blocks.ts';
 
 /** Brings many blocks at once, in the order in which they lie in the store: each frame is read and opened once. */
 export class BlockFetcher {
   readonly #supplier: BlockSupplier;
   readonly #frames: FrameReader;
+  /** Of fetches that have ended. */
+  readonly #memories: PlainMemory[] = [];
+  readonly #readsAhead: number;
 
-  constructor(supplier: BlockSupplier, frames: FrameReader) {
+  /** `readsAhead`: how many reads are asked for beyond the one that is waited for or worked on; at least 1. */
+  constructor(supplier: BlockSupplier, frames: FrameReader, readsAhead = 1) {
     this.#supplier = supplier;
     this.#frames = frames;
+    this.#readsAhead = readsAhead;
   }
 
   /** Throws what is no damage: an interrupt, a store or registry that can't be reached. */
-  async fetch(wanted: readonly WantedBlock[]): Promise<void> {
-    if (wanted.length === 0) return;
-    const places = await this.#supplier.locate(Buffer.concat(wanted.map(({ id }) => id)));
-    const placed: Placed[] = [];
-    wanted.forEach((one, i) => {
-      const place = placeAt(places, i);
-      if (place) placed.push({ id: one.id, length: one.length, place, wanted: one });
-      else one.fail(damaged(one.id));
-    });
-    const ranges = planReads(placed);
-    const memory = new PlainMemory();
-    let next = this.#read(ranges[0]);
+  async fetch(wanted: WantedBlocks): Promise<void> {
+    if (wanted.count === 0) return;
+    const places = await this.#supplier.locate(wanted.ids());
+    for (let i = 0; i < wanted.count; i++) if (!isPlace(places, i)) wanted.fail(i, damaged(wanted.id(i)));
+    const memory = this.#memories.pop() ?? new PlainMemory();
+    try {
+      const work = { wanted, places, memory, readsAhead: this.#readsAhead };
+      await new Fetch(this.#supplier, this.#frames, work).run();
+    } finally {
+      this.#memories.push(memory);
+    }
+  }
+}
+
+/** What one call of `fetch` works on. */
+interface Work {
+  readonly wanted: WantedBlocks;
+  readonly places: Buffer;
+  readonly memory: PlainMemory;
+  readonly readsAhead: number;
+}
+
+class Fetch {
+  readonly #supplier: BlockSupplier;
+  readonly #frames: FrameReader;
+  readonly #work: Work;
+
+  constructor(supplier: BlockSupplier, frames: FrameReader, work: Work) {
+    this.#supplier = supplier;
+    this.#frames = frames;
+    this.#work = work;
+  }
+
+  async run(): Promise<void> {
+    const { places, readsAhead } = this.#work;
+    const ranges = planReads(places);
+    const reads: Promise<Buffer | undefined>[] = [];
+    const ask = (): void => {
+      const read = this.#read(ranges[reads.length]);
+      read.catch(() => {}); // whoever waits for it is told
+      reads.push(read);
+    };
     for (const [i, range] of ranges.entries()) {
-      const bytes = await next;
-      next = this.#read(ranges[i + 1]);
-      next.catch(() => {});
+      while (reads.length < Math.min(ranges.length, i + readsAhead)) ask();
+      const bytes = await reads[i];
+      if (reads.length < ranges.length) ask();
       if (bytes) {
-        await this.#deliverRange(range, bytes, memory);
-        release(bytes);
-      } else await this.#deliverSingly(range, memory);
+        await this.#deliverRange(range, bytes);
+        this.#supplier.release(bytes);
+      } else await this.#deliverSingly(range);
     }
   }
 
   /** Undefined where a part of the range is missing or damaged. */
-  async #read(range: RangeRead<Placed> | undefined): Promise<Buffer | undefined> {
+  async #read(range: RangeRead | undefined): Promise<Buffer | undefined> {
     if (!range) return undefined;
     try {
       return await this.#supplier.read(range.pack, range.offset, range.length);
@@ -63,52 +86,50 @@ export class BlockFetcher {
     }
   }
 
-  async #deliverSingly({ pack, frames }: RangeRead<Placed>, memory: PlainMemory): Promise<void> {
+  async #deliverSingly({ pack, frames }: RangeRead): Promise<void> {
     for (const { offset, length, blocks } of frames) {
       try {
-        await this.#deliverFrame(await this.#supplier.read(pack, offset, length), blocks, memory);
+        const bytes = await this.#supplier.read(pack, offset, length);
+        await this.#deliverFrame(pack, bytes, blocks);
+        this.#supplier.release(bytes);
       } catch (error) {
-        failAll(blocks, error);
+        this.#failAll(pack, blocks, error);
       }
     }
   }
 
-  async #deliverRange(
-    { frames, offset: start }: RangeRead<Placed>,
-    bytes: Buffer,
-    memory: PlainMemory,
-  ): Promise<void> {
+  async #deliverRange({ pack, frames, offset: start }: RangeRead, bytes: Buffer): Promise<void> {
     for (const { offset, length, blocks } of frames) {
       const from = offset - start;
       try {
-        await this.#deliverFrame(bytes.subarray(from, from + length), blocks, memory);
+        await this.#deliverFrame(pack, bytes.subarray(from, from + length), blocks);
       } catch (error) {
-        failAll(blocks, error);
+        this.#failAll(pack, blocks, error);
       }
     }
   }
 
-  async #deliverFrame(bytes: Buffer, blocks: readonly Placed[], memory: PlainMemory): Promise<void> {
+  async #deliverFrame(pack: Buffer, bytes: Buffer, blocks: readonly number[]): Promise<void> {
+    const { wanted, places, memory } = this.#work;
     const plain = await this.#frames.open(bytes, memory);
-    let block: Buffer | undefined;
-    let last: Placed | undefined;
-    for (const placed of blocks) {
-      const { id, length, place, wanted } = placed;
-      try {
-        if (!last?.id.equals(id) || last.length !== length || !block)
-          block = this.#frames.blockIn(plain, id, length, place);
-      } catch (error) {
-        failAll([placed], error);
-        continue;
-      }
-      last = placed;
-      wanted.deliver(block);
+    let id: Buffer | undefined;
+    let last = -1;
+    for (const i of blocks) {
+      const from = places.readUInt32LE(i * PLACE_BYTES + 40);
+      const length = places.readUInt32LE(i * PLACE_BYTES + 44);
+      const block = plain.subarray(from, from + length);
+      if (!id || from !== last) id = this.#frames.idOf(block); // many files may have one block
+      last = from;
+      // Promise 10.
+      if (block.length === wanted.length(i) && wanted.has(i, id)) wanted.deliver(i, block);
+      else wanted.fail(i, damaged(wanted.id(i), pack));
     }
   }
-}
 
-/** Throws the error on where it is no damage. */
-function failAll(blocks: readonly Placed[], error: unknown): void {
-  if (!isDamage(error)) throw error;
-  for (const { id, place, wanted } of blocks) wanted.fail(inBlock(error, id, place.pack) as TmError);
+  /** Throws the error on where it is no damage. */
+  #failAll(pack: Buffer, blocks: readonly number[], error: unknown): void {
+    if (!isDamage(error)) throw error;
+    const { wanted } = this.#work;
+    for (const i of blocks) wanted.fail(i, inBlock(error, wanted.id(i), pack) as TmError);
+  }
 }

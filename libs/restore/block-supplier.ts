@@ -1,7 +1,9 @@
 import type { KeyRing } from '../blocks/keys.ts';
 import { packName } from '../blocks/pack.ts';
+import { release } from '../codec/release.ts';
 import { TmError } from '../model/errors.ts';
 import type { Registry } from '../registry/port.ts';
+import { PLACE_BYTES } from '../registry/port-blocks.ts';
 import type { Store } from '../store/port.ts';
 
 export interface ReadingKeys {
@@ -10,18 +12,31 @@ export interface ReadingKeys {
   readonly domainId: string;
 }
 
-const BLOCK_ID_BYTES = 32;
-/** A located block: pack id (32), then u32 frame offset, frame length (0: unknown block), offset and length in its plaintext. */
-const PLACE_BYTES = 48;
-
 /** Where blocks come from: the registry knows the place, the store has the bytes, the key ring opens them. */
 export interface BlockSupplier {
-  /** `ids`: n × 32 bytes; gives n places for `placeAt`. */
+  /** `ids`: n × 32 bytes; gives n places (`BlocksTable.places`) for `placeAt`. */
   locate(ids: Buffer): Promise<Buffer>;
   /** Bytes of a pack. Throws TM1205, TM1206 and what else the store throws; TM1508 once interrupted. */
   read(pack: Buffer, offset: number, length: number): Promise<Buffer>;
+  /** Gives memory of `read` back, which nobody looks at any more. */
+  release(bytes: Buffer): void;
   /** A data key. Throws TM1404. */
   key(id: Buffer): Promise<Buffer>;
+}
+
+/** The supplier of the thread that gives others their tasks. */
+export interface PoolSupplier extends BlockSupplier {
+  /** Path of the file that holds a pack, where one on this host does: threads read from it by themselves. */
+  fileOf?(pack: Buffer): string | undefined;
+  /** They have read so much. */
+  count(bytes: number): void;
+}
+
+/** Knows how much it has read. */
+export interface RestoreSupplier extends PoolSupplier {
+  readonly bytesFetched: number;
+  /** Each read waits for a network. */
+  readonly isFar: boolean;
 }
 
 export interface BlockPlace {
@@ -32,15 +47,18 @@ export interface BlockPlace {
   readonly length: number;
 }
 
+/** Whether block number `i` of what was asked for is known. */
+export const isPlace = (places: Buffer, i: number): boolean =>
+  places.readUInt32LE(i * PLACE_BYTES + 36) !== 0;
+
 /** Place number `i` of what `locate` gave; undefined where the block is unknown. */
 export function placeAt(places: Buffer, i: number): BlockPlace | undefined {
   const at = i * PLACE_BYTES;
-  const frameLength = places.readUInt32LE(at + 36);
-  if (frameLength === 0) return undefined;
+  if (!isPlace(places, i)) return undefined;
   return {
     pack: places.subarray(at, at + 32),
     frameOffset: places.readUInt32LE(at + 32),
-    frameLength,
+    frameLength: places.readUInt32LE(at + 36),
     offset: places.readUInt32LE(at + 40),
     length: places.readUInt32LE(at + 44),
   };
@@ -50,8 +68,8 @@ export function placeAt(places: Buffer, i: number): BlockPlace | undefined {
 type SupplierKeys = Pick<ReadingKeys, 'domainId'> & Partial<Pick<ReadingKeys, 'ring'>>;
 
 /** The supplier of the thread that holds registry, store and keys. */
-export class StoreSupplier implements BlockSupplier {
-  readonly #registry: Registry;
+export class StoreSupplier implements RestoreSupplier {
+  readonly #registry: Pick<Registry, 'blocks'>;
   readonly #store: Store;
   readonly #keys: SupplierKeys;
   readonly #signal: AbortSignal | undefined;
@@ -59,7 +77,7 @@ export class StoreSupplier implements BlockSupplier {
   readonly #waiting = new Set<() => void>();
   bytesFetched = 0;
 
-  constructor(registry: Registry, store: Store, keys: SupplierKeys, signal?: AbortSignal) {
+  constructor(registry: Pick<Registry, 'blocks'>, store: Store, keys: SupplierKeys, signal?: AbortSignal) {
     this.#registry = registry;
     this.#store = store;
     this.#keys = keys;
@@ -67,27 +85,28 @@ export class StoreSupplier implements BlockSupplier {
     signal?.addEventListener('abort', () => this.#waiting.forEach((giveUp) => void giveUp()), { once: true });
   }
 
+  get isFar(): boolean {
+    return !this.#store.url.startsWith('file:');
+  }
+
   async locate(ids: Buffer): Promise<Buffer> {
-    const all: Buffer[] = [];
-    for (let at = 0; at < ids.length; at += BLOCK_ID_BYTES) all.push(ids.subarray(at, at + BLOCK_ID_BYTES));
-    const rows = await this.#unlessInterrupted(this.#registry.blocks.locate(this.#keys.domainId, all));
-    const places = Buffer.from(new ArrayBuffer(all.length * PLACE_BYTES));
-    rows.forEach((row, i) => {
-      if (!row) return;
-      const at = i * PLACE_BYTES;
-      row.pack.copy(places, at);
-      places.writeUInt32LE(row.frameOffset, at + 32);
-      places.writeUInt32LE(row.frameLength, at + 36);
-      places.writeUInt32LE(row.offset, at + 40);
-      places.writeUInt32LE(row.length, at + 44);
-    });
-    return places;
+    return this.#unlessInterrupted(this.#registry.blocks.places(this.#keys.domainId, ids));
   }
 
   async read(pack: Buffer, offset: number, length: number): Promise<Buffer> {
     const bytes = await this.#unlessInterrupted(this.#store.read(packName(pack), { offset, length }));
     this.bytesFetched += bytes.length;
     return bytes;
+  }
+
+  readonly release = release;
+
+  fileOf(pack: Buffer): string | undefined {
+    return this.#store.fileOf?.(packName(pack));
+  }
+
+  count(bytes: number): void {
+    this.bytesFetched += bytes;
   }
 
   key(id: Buffer): Promise<Buffer> {

@@ -1,5 +1,5 @@
 import { decodeState, type EntryState } from '../model/entry.ts';
-import type { EntryRecord } from '../model/records.ts';
+import type { RecordView } from '../model/records.ts';
 import { joinPath } from '../model/tree-path.ts';
 import * as posix from '../posix/index.ts';
 import { applyAttributes } from './attributes.ts';
@@ -31,28 +31,35 @@ export class Directories {
   }
 
   /** The root of the target, which is there but in a dry run. */
-  async root(record: EntryRecord, fresh: boolean, report: TaskReport): Promise<void> {
+  async root(record: RecordView, fresh: boolean, report: TaskReport): Promise<void> {
     const state = decodeState(record.state);
     const op = fresh || !this.#root ? 'added' : await this.#compare(this.#root.fd, NO_NAME, record, state);
     report.directory(op, record);
-    this.#made.add(record);
+    this.#made.copy(record);
   }
 
-  /** Gives whether this restore made it. Throws where it can't be made. */
-  async make(level: Level, record: EntryRecord, report: TaskReport): Promise<boolean> {
+  /** Gives whether this restore made it; a promise where it has to be compared. Throws where it can't be made. */
+  make(level: Level, record: RecordView, report: TaskReport): boolean | Promise<boolean> {
     const { name } = record;
     checkName(name);
     if (!level.handle && level.error !== undefined) throw level.error;
     const there = level.handle && !level.fresh && this.#look(level.handle.fd, name);
-    if (there && this.#stat.type === posix.S_IFDIR) {
-      report.directory(await this.#compare(level.handle.fd, name, record, decodeState(record.state)), record);
-      this.#made.add(record);
-      return false;
-    }
+    if (there && this.#stat.type === posix.S_IFDIR) return this.#keep(level.handle.fd, name, record, report);
     const fresh = this.#setup.dryRun || this.#mkdir(level.handle!.fd, name, there === true);
     report.directory(there ? 'changed' : 'added', record);
-    this.#made.add(record);
+    this.#made.copy(record);
     return fresh;
+  }
+
+  /** One that is there; it has just been looked at. */
+  #keep(dirFd: number, name: Buffer, record: RecordView, report: TaskReport): false | Promise<boolean> {
+    const keep = (op: 'equal' | 'metadata'): false => {
+      report.directory(op, record);
+      this.#made.copy(record);
+      return false;
+    };
+    if (sameByHints(this.#stat, record.state, record.hints)) return keep('equal');
+    return this.#compare(dirFd, name, record, decodeState(record.state)).then(keep);
   }
 
   #look(dirFd: number, name: Buffer): boolean {
@@ -72,14 +79,14 @@ export class Directories {
   async #compare(
     dirFd: number,
     name: Buffer,
-    record: EntryRecord,
+    record: RecordView,
     state: EntryState,
   ): Promise<'equal' | 'metadata'> {
     const wanted = await attributesOf(state, this.#reader.read);
     const isSelf = name.length === 0;
     if (isSelf) posix.check(posix.fstat(dirFd, this.#stat), 'fstat');
     else posix.check(posix.statx(dirFd, name, this.#stat), 'statx', name);
-    if (sameByHints(this.#stat, state, record.hints)) return 'equal';
+    if (sameByHints(this.#stat, record.state, record.hints)) return 'equal';
     const handle = { dirFd, name, fd: isSelf ? dirFd : undefined };
     return compareAttributes(handle, this.#stat, state, wanted, this.#isRoot).op === 'equal'
       ? 'equal'
@@ -106,8 +113,9 @@ export class Directories {
     }
   }
 
-  async #finish(path: OpenPath, record: EntryRecord, report: TaskReport): Promise<void> {
+  async #finish(path: OpenPath, record: RecordView, report: TaskReport): Promise<void> {
     const { dir, name } = record;
+    if (this.#isAsBefore(path, record)) return;
     const state = decodeState(record.state);
     const wanted = await attributesOf(state, this.#reader.read);
     const fd = path.enter(name.length === 0 ? dir : joinPath(dir, name));
@@ -116,6 +124,13 @@ export class Directories {
     const comparison = compareAttributes(handle, this.#stat, state, wanted, this.#isRoot);
     if (comparison.op !== 'metadata') return;
     report.attributes(record, applyAttributes(handle, state, comparison.steps, this.#isRoot));
+  }
+
+  /** Looked at by its name alone: in a restore in place most directories end here. */
+  #isAsBefore(path: OpenPath, { dir, name, state, hints }: RecordView): boolean {
+    if (name.length === 0) return false;
+    posix.check(posix.statx(path.enter(dir), name, this.#stat), 'statx', name);
+    return sameByHints(this.#stat, state, hints);
   }
 
   close(): void {

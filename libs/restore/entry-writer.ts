@@ -1,13 +1,14 @@
-import { decodeState, type EntryState, EntryType } from '../model/entry.ts';
-import { type EntryRecord, readRecords } from '../model/records.ts';
+import { decodeHead, decodeState, type EntryState, EntryType, plainBlocks } from '../model/entry.ts';
+import { type EntryRecord, viewRecords } from '../model/records.ts';
 import * as posix from '../posix/index.ts';
-import { type AttributeResult, applyAttributes } from './attributes.ts';
-import { BlockFetcher, type WantedBlock } from './block-fetcher.ts';
+import { type Attribute, type AttributeResult, applyAttributes } from './attributes.ts';
+import { BlockFetcher } from './block-fetcher.ts';
 import { BlockReader } from './block-reader.ts';
 import type { BlockSupplier } from './block-supplier.ts';
 import { checkName } from './check-name.ts';
 import { type EntryNeeds, needsOf } from './entry-needs.ts';
-import { FileJob } from './file-job.ts';
+import { FileJob, type FilePlace } from './file-job.ts';
+import { PiecedLayout, plainLayout } from './file-layout.ts';
 import { FrameReader } from './frame-reader.ts';
 import { LocalContent } from './local-content.ts';
 import {
@@ -20,19 +21,25 @@ import {
   sameByHints,
 } from './local-entry.ts';
 import { NewEntries } from './new-entries.ts';
+import { groupPieces } from './pieces.ts';
 import type { EntriesTask, EntryGroup, TaskResult, WriterSetup, WriterTask } from './protocol.ts';
 import { clearTheWay } from './removal.ts';
 import { runStretch } from './stretch.ts';
-import { TargetFile, type TemporaryNames } from './target-file.ts';
+import type { TemporaryNames } from './target-file.ts';
 import { TaskReport } from './task-report.ts';
+import { asBuffer } from './thread-messages.ts';
+import { WantedBlocks } from './wanted-blocks.ts';
 
 /** An entry that is being looked at or written. */
-interface Entry {
-  readonly dirFd: number;
-  readonly fresh: boolean;
-  readonly made: NewEntries;
+interface Entry extends FilePlace {
   readonly record: EntryRecord;
   readonly state: EntryState;
+}
+
+/** What a task still waits for. */
+interface Waiting {
+  readonly jobs: FileJob[];
+  readonly wanted: WantedBlocks;
 }
 
 /** Writes entries that are no directories into open directories of the target. One per thread; tasks may overlap. */
@@ -45,12 +52,14 @@ export class EntryWriter {
   readonly #isRoot = posix.geteuid() === 0;
   /** Of the last call of `#look`; other tasks use it whenever this one waits. */
   readonly #stat = new posix.Stat();
+  /** Of entries just made. */
+  readonly #madeStat = new posix.Stat();
 
   constructor(setup: WriterSetup, supplier: BlockSupplier, names: TemporaryNames) {
     this.#setup = setup;
     const frames = new FrameReader(setup, supplier);
     this.#reader = new BlockReader(setup, supplier);
-    this.#fetcher = new BlockFetcher(supplier, frames);
+    this.#fetcher = new BlockFetcher(supplier, frames, setup.readsAhead);
     this.#content = new LocalContent(frames);
     this.#names = names;
   }
@@ -64,50 +73,57 @@ export class EntryWriter {
   }
 
   async #entries(task: EntriesTask, report: TaskReport): Promise<void> {
-    const jobs: FileJob[] = [];
-    const wanted: WantedBlock[] = [];
+    const waiting: Waiting = { jobs: [], wanted: new WantedBlocks() };
     try {
-      for (const group of task.groups) await this.#group(group, jobs, wanted, report);
-      await this.#fetcher.fetch(wanted);
+      for (const group of task.groups) await this.#group(group, waiting, report);
+      await this.#fetcher.fetch(waiting.wanted);
     } finally {
-      for (const job of jobs) job.abort();
+      for (const job of waiting.jobs) job.abort();
     }
   }
 
-  async #group(group: EntryGroup, jobs: FileJob[], wanted: WantedBlock[], report: TaskReport): Promise<void> {
-    const { dirFd, fresh, body } = group;
-    const made = new NewEntries(this.#isRoot, new posix.Stat());
-    for (const record of readRecords(Buffer.from(body.buffer, body.byteOffset, body.byteLength))) {
-      const state = decodeState(record.state);
-      const entry: Entry = { dirFd, fresh, made, record, state };
+  async #group({ dirFd, fresh, body }: EntryGroup, waiting: Waiting, report: TaskReport): Promise<void> {
+    const made = new NewEntries(this.#isRoot, this.#madeStat, fresh);
+    const place: FilePlace = { dirFd, fresh, made, names: this.#names, report };
+    for (const record of viewRecords(asBuffer(body))) {
       try {
         checkName(record.name);
-        const job = await this.#entry(entry, report);
-        if (!job) continue;
-        jobs.push(job.job);
-        wanted.push(...job.wanted);
+        if (!this.#atOnce(place, record, waiting)) await this.#entry(place, record, waiting);
       } catch (error) {
-        report.failed(record, state, error);
+        report.failed(record, decodeHead(record.state), error);
       }
     }
   }
 
-  async #entry(
-    entry: Entry,
-    report: TaskReport,
-  ): Promise<{ job: FileJob; wanted: WantedBlock[] } | undefined> {
-    const { dirFd, fresh, record, state } = entry;
-    const absent = () => fresh || dirFd < 0 || !this.#look(dirFd, record.name);
-    if (absent()) {
-      if (this.#setup.dryRun) return void report.done('added', record, state);
-      return this.#write(entry, 'added', await needsOf(state, this.#reader.read), undefined, report);
-    }
-    if (sameByHints(this.#stat, state, record.hints)) return void report.done('equal', record, state);
-    const needs = await needsOf(state, this.#reader.read);
-    if (absent()) return this.#write(entry, 'added', needs, undefined, report);
-    return state.type === EntryType.file
-      ? this.#existingFile(entry, needs, report)
-      : this.#existingOther(entry, needs, report);
+  /** As most entries are: not there and plain, or as they were when the backup read them. False for what takes more. */
+  #atOnce(place: FilePlace, record: EntryRecord, { jobs, wanted }: Waiting): boolean {
+    const { dirFd, fresh, report } = place;
+    const { state } = record;
+    const done = (op: 'added' | 'equal') => {
+      report.done(op, record, decodeHead(state));
+      return true;
+    };
+    if (!fresh && dirFd >= 0 && this.#look(dirFd, record.name))
+      return sameByHints(this.#stat, state, record.hints) && done('equal');
+    if (this.#setup.dryRun) return done('added');
+    const blocks = plainBlocks(state);
+    if (!blocks) return false;
+    const layout = plainLayout(blocks.filter((_, i) => i % 2 === 1));
+    const job = new FileJob(place, { op: 'added', record, layout, xattrs: NONE });
+    jobs.push(job);
+    for (let i = 0; i < blocks.length; i += 2) wanted.add(state, blocks[i]!, blocks[i + 1]!, job, i / 2);
+    job.begin();
+    return true;
+  }
+
+  async #entry(place: FilePlace, record: EntryRecord, waiting: Waiting): Promise<void> {
+    const entry: Entry = { ...place, record, state: decodeState(record.state) };
+    const needs = await needsOf(entry.state, this.#reader.read);
+    const { dirFd, fresh, state } = entry;
+    if (fresh || dirFd < 0 || !this.#look(dirFd, record.name))
+      return this.#write(entry, 'added', needs, undefined, waiting);
+    if (state.type === EntryType.file) this.#existingFile(entry, needs, waiting);
+    else this.#existingOther(entry, needs, waiting);
   }
 
   #look(dirFd: number, name: Buffer): boolean {
@@ -117,11 +133,7 @@ export class EntryWriter {
     return true;
   }
 
-  #existingFile(
-    entry: Entry,
-    needs: EntryNeeds,
-    report: TaskReport,
-  ): { job: FileJob; wanted: WantedBlock[] } | undefined {
+  #existingFile(entry: Entry, needs: EntryNeeds, waiting: Waiting): void {
     const { dirFd, record, state } = entry;
     const { name, hints } = record;
     const fd = this.#stat.type === posix.S_IFREG ? openLocal(dirFd, name, this.#stat) : undefined;
@@ -131,29 +143,27 @@ export class EntryWriter {
         fd !== undefined && comparable(this.#stat, state, hints)
           ? compareFile({ dirFd, name, fd }, this.#stat, state, needs.pieces, needs.xattrs, deps)
           : { op: 'changed' };
-      if (comparison.op === 'changed') return this.#write(entry, 'changed', needs, fd, report);
-      this.#amend(entry, fd, comparison, report);
-      return undefined;
+      if (comparison.op === 'changed') this.#write(entry, 'changed', needs, fd, waiting);
+      else this.#amend(entry, fd, comparison);
     } finally {
       if (fd !== undefined) posix.close(fd);
     }
   }
 
-  #existingOther(entry: Entry, needs: EntryNeeds, report: TaskReport): undefined {
+  #existingOther(entry: Entry, needs: EntryNeeds, waiting: Waiting): void {
     const { dirFd, record, state } = entry;
     const { name, hints } = record;
     const local = { dirFd, name, stat: this.#stat };
     const comparison = compareOther(local, state, hints, needs.xattrs, this.#isRoot);
-    if (comparison.op === 'changed') this.#write(entry, 'changed', needs, undefined, report);
-    else this.#amend(entry, undefined, comparison, report);
+    if (comparison.op === 'changed') this.#write(entry, 'changed', needs, undefined, waiting);
+    else this.#amend(entry, undefined, comparison);
   }
 
   /** Sets attributes of an entry whose content is right. */
   #amend(
-    { dirFd, record, state }: Entry,
+    { dirFd, record, state, report }: Entry,
     fd: number | undefined,
     comparison: Exclude<Comparison, { op: 'changed' }>,
-    report: TaskReport,
   ): void {
     let result: AttributeResult | undefined;
     if (comparison.op === 'metadata' && !this.#setup.dryRun) {
@@ -169,24 +179,36 @@ export class EntryWriter {
     op: 'added' | 'changed',
     needs: EntryNeeds,
     localFd: number | undefined,
-    report: TaskReport,
-  ): { job: FileJob; wanted: WantedBlock[] } | undefined {
-    const { dirFd, fresh, record, state } = entry;
+    waiting: Waiting,
+  ): void {
+    const { dirFd, record, state, report } = entry;
     const isDirectory = op === 'changed' && this.#stat.type === posix.S_IFDIR;
     if (isDirectory)
       clearTheWay(dirFd, record.dir, record.name, this.#setup, (dir, name) => report.removed(dir, name));
-    if (this.#setup.dryRun) return void report.done(op, record, state);
-    if (state.type !== EntryType.file) return void report.done(op, record, state, this.#other(entry, needs));
-    const job = new FileJob({
-      state,
-      pieces: needs.pieces,
-      open: () => new TargetFile(dirFd, record.name, fresh, this.#names),
-      attributes: (handle) => entry.made.set(handle, state, needs.xattrs),
-      done: (result) => report.done(op, record, state, result),
-      failed: (error) => report.failed(record, state, error),
-    });
-    const local = localFd === undefined ? undefined : { fd: localFd, content: this.#content };
-    return { job, wanted: job.begin(local) };
+    if (this.#setup.dryRun) report.done(op, record, state);
+    else if (state.type !== EntryType.file) report.done(op, record, state, this.#other(entry, needs));
+    else this.#file(entry, op, needs, localFd, waiting);
+  }
+
+  /** Blocks that the file has in place are copied. */
+  #file(
+    entry: Entry,
+    op: 'added' | 'changed',
+    { pieces, xattrs }: EntryNeeds,
+    localFd: number | undefined,
+    { jobs, wanted }: Waiting,
+  ): void {
+    const { blocks, zeros } = groupPieces(pieces);
+    const layout = new PiecedLayout({ blocks, zeros });
+    const job = new FileJob(entry, { op, record: entry.record, layout, xattrs });
+    jobs.push(job);
+    for (const [i, block] of blocks.entries()) {
+      const isLocal = localFd !== undefined && blocks.length > 1;
+      const bytes = isLocal ? this.#content.block(localFd, block) : undefined;
+      if (bytes) job.deliver(i, bytes);
+      else wanted.add(block.id, 0, block.length, job, i);
+    }
+    job.begin();
   }
 
   /** A symlink, fifo or device, under another name first: attributes and then the name appear at once. */
@@ -207,3 +229,5 @@ export class EntryWriter {
     }
   }
 }
+
+const NONE: readonly Attribute[] = [];

@@ -1,54 +1,51 @@
-import type { EntryState } from '../model/entry.ts';
-import type { AttributeResult, EntryHandle } from './attributes.ts';
-import type { WantedBlock } from './block-fetcher.ts';
+import { decodeHead } from '../model/entry.ts';
+import type { EntryRecord } from '../model/records.ts';
+import type { Attribute } from './attributes.ts';
 import { zeros } from './content.ts';
-import type { LocalContent } from './local-content.ts';
-import { type BlockPieces, groupPieces, type Piece } from './pieces.ts';
-import type { TargetFile } from './target-file.ts';
+import type { FileLayout } from './file-layout.ts';
+import type { NewEntries } from './new-entries.ts';
+import { modeOf } from './state-fields.ts';
+import { TargetFile, type TemporaryNames } from './target-file.ts';
+import type { TaskReport } from './task-report.ts';
+import type { BlockSink } from './wanted-blocks.ts';
 
-export interface FileJobOptions {
-  readonly state: EntryState;
-  readonly pieces: readonly Piece[];
-  readonly open: () => TargetFile;
-  readonly attributes: (handle: EntryHandle) => AttributeResult;
-  readonly done: (result: AttributeResult) => void;
-  /** May throw, where going on with other files makes no sense. */
-  readonly failed: (error: unknown) => void;
+/** What the files of one directory share. */
+export interface FilePlace {
+  readonly dirFd: number;
+  readonly fresh: boolean;
+  readonly made: NewEntries;
+  readonly names: TemporaryNames;
+  /** `failed` may throw, where going on with other files makes no sense. */
+  readonly report: TaskReport;
 }
 
-/** One file on its way: opened at its first block, finished with its last one. */
-export class FileJob {
-  readonly #options: FileJobOptions;
-  readonly #blocks: readonly BlockPieces[];
-  readonly #zeros: readonly Piece[];
+export interface FilePlan {
+  readonly op: 'added' | 'changed';
+  readonly record: EntryRecord;
+  readonly layout: FileLayout;
+  readonly xattrs: readonly Attribute[];
+}
+
+/**
+ * One file on its way: opened at its first block, finished with its last one. A task holds hundreds while it waits, so
+ * this is little more than where the record lies; what it says is decoded when the file is written.
+ */
+export class FileJob implements BlockSink {
+  readonly #place: FilePlace;
+  readonly #plan: FilePlan;
   #left: number;
   #file: TargetFile | undefined;
   #ended = false;
 
-  constructor(options: FileJobOptions) {
-    this.#options = options;
-    const { blocks, zeros } = groupPieces(options.pieces);
-    this.#blocks = blocks;
-    this.#zeros = zeros;
-    this.#left = blocks.length;
+  constructor(place: FilePlace, plan: FilePlan) {
+    this.#place = place;
+    this.#plan = plan;
+    this.#left = plan.layout.blocks;
   }
 
-  /** What has to be fetched. Blocks that the file `localFd` has in place are copied; no block left: it is done. */
-  begin(local?: { readonly fd: number; readonly content: LocalContent }): WantedBlock[] {
-    const wanted: WantedBlock[] = [];
-    for (const block of this.#blocks) {
-      const bytes = local && this.#blocks.length > 1 ? local.content.block(local.fd, block) : undefined;
-      if (bytes) this.#deliver(block, bytes);
-      else
-        wanted.push({
-          id: block.id,
-          length: block.length,
-          deliver: (got) => this.#deliver(block, got),
-          fail: (error) => this.#fail(error),
-        });
-    }
-    if (this.#blocks.length === 0) this.#attempt(() => this.#finish());
-    return wanted;
+  /** To be called once all blocks are asked for: without any it is done. */
+  begin(): void {
+    if (this.#left === 0 && !this.#ended) this.#attempt(() => this.#finish());
   }
 
   /** Leaves nothing of an unfinished file. */
@@ -59,21 +56,34 @@ export class FileJob {
     this.#file = undefined;
   }
 
-  #deliver({ pieces }: BlockPieces, bytes: Buffer): void {
+  deliver(block: number, bytes: Buffer): void {
     if (this.#ended) return;
     this.#attempt(() => {
-      this.#file ??= this.#options.open();
-      for (const { offset, from, length } of pieces)
-        this.#file.write(bytes.subarray(from, from + length), offset);
+      this.#file ??= this.#open();
+      this.#plan.layout.write(this.#file, block, bytes);
       if (--this.#left === 0) this.#finish();
     });
   }
 
+  fail(error: unknown): void {
+    if (this.#ended) return;
+    this.abort();
+    const { record } = this.#plan;
+    this.#place.report.failed(record, decodeHead(record.state), error);
+  }
+
+  #open(): TargetFile {
+    const { dirFd, fresh, names, made } = this.#place;
+    const { name, state } = this.#plan.record;
+    return new TargetFile({ dirFd, name, mode: made.modeToMake(modeOf(state)) }, fresh, names);
+  }
+
   #finish(): void {
-    const { state, open, attributes, done } = this.#options;
-    const file = this.#file ?? open();
+    const { record, layout, op, xattrs } = this.#plan;
+    const { made, report } = this.#place;
+    const file = this.#file ?? this.#open();
     this.#file = file;
-    for (const { offset, length } of this.#zeros) {
+    for (const { offset, length } of layout.zeros) {
       let at = offset;
       for (const bytes of zeros(length)) {
         file.write(bytes, at);
@@ -81,22 +91,17 @@ export class FileJob {
       }
     }
     this.#file = undefined; // from here on it cleans up after itself
-    const result = file.finish(state, attributes);
+    const head = decodeHead(record.state);
+    const result = file.finish(head.size, (handle) => made.set(handle, head, xattrs));
     this.#ended = true;
-    done(result);
+    report.done(op, record, head, result);
   }
 
   #attempt(work: () => void): void {
     try {
       work();
     } catch (error) {
-      this.#fail(error);
+      this.fail(error);
     }
-  }
-
-  #fail(error: unknown): void {
-    if (this.#ended) return;
-    this.abort();
-    this.#options.failed(error);
   }
 }

@@ -14,6 +14,8 @@ export interface WriterSetup extends FrameKeys {
   readonly delete: boolean;
   /** Changes are to be told one by one, not only counted. */
   readonly tellChanges: boolean;
+  /** See BlockFetcher. */
+  readonly readsAhead: number;
   /** Never written to or removed. */
   readonly forbidden: readonly FolderIdentity[];
 }

@@ -1,6 +1,7 @@
 import { TmError } from '../model/errors.ts';
 import { joinPath, type TreePath } from '../model/tree-path.ts';
 import * as posix from '../posix/index.ts';
+import { NameList } from './name-list.ts';
 import type { FolderIdentity } from './protocol.ts';
 
 export const isForbidden = (stat: posix.Stat, forbidden: readonly FolderIdentity[]): boolean =>
@@ -37,7 +38,9 @@ function emptied(dirFd: number, dir: TreePath, name: Buffer, dev: bigint, remova
     posix.check(posix.fstat(fd, stat), 'fstat');
     if (stat.dev !== dev || stat.isMountRoot === true) return false;
     const path = joinPath(dir, name);
-    for (const child of namesIn(fd)) {
+    const names = new NameList(fd);
+    for (let i = 0; i < names.length; i++) {
+      const child = names.at(i);
       posix.check(posix.statx(fd, child, stat), 'statx', child);
       if (stat.dev === dev) removeTree(fd, path, child, removal);
     }
@@ -45,19 +48,6 @@ function emptied(dirFd: number, dir: TreePath, name: Buffer, dev: bigint, remova
     posix.close(fd);
   }
   return true;
-}
-
-/** Names in a directory, copies, sorted by bytes. */
-export function namesIn(fd: number): Buffer[] {
-  const own = posix.check(posix.openDirAt(fd, Buffer.from('.')), 'openat');
-  try {
-    const reader = new posix.DirReader(own);
-    const names: Buffer[] = [];
-    while (reader.next()) names.push(Buffer.from(reader.name));
-    return names.sort(Buffer.compare);
-  } finally {
-    posix.close(own);
-  }
 }
 
 /** A directory in the way of something else goes when it is empty, or with all below it where that is allowed. */
@@ -75,7 +65,7 @@ export function clearTheWay(
   if (!options.delete) {
     const fd = posix.check(posix.openDirAt(dirFd, name), 'openat', name);
     try {
-      if (namesIn(fd).length > 0)
+      if (new NameList(fd).length > 0)
         throw new TmError('TM1602', 'a directory that is not empty stands in its place; --delete removes it');
     } finally {
       posix.close(fd);

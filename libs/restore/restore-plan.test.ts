@@ -6,11 +6,12 @@ import { expect, test } from 'vitest';
 import type { ContentItem } from '../blocks/recipe-reader.ts';
 import type { Hole } from '../model/entry.ts';
 import { fromSlashes } from '../model/tree-path.ts';
+import { PLACE_BYTES } from '../registry/port-blocks.ts';
 import { stretchesOf } from './big-file.ts';
 import { LinkTable } from './link-table.ts';
 import { groupPieces, type Piece, PieceLayout } from './pieces.ts';
 import { LinkOutcome } from './protocol.ts';
-import { type PlacedBlock, planReads } from './read-plan.ts';
+import { planReads } from './read-plan.ts';
 import { planPaths } from './restore-plan.ts';
 
 const idOf = (n: number): Buffer => Buffer.alloc(32, n);
@@ -99,28 +100,29 @@ test('each frame is read once, in order of pack and offset, and gives every bloc
     pack: fc.integer({ min: 0, max: 3 }),
     frame: fc.integer({ min: 0, max: 30 }),
     offset: fc.integer({ min: 0, max: 5 }),
+    known: fc.integer({ min: 0, max: 9 }).map((n) => n > 0),
   });
   const FRAME = 400_000;
   fc.assert(
     fc.property(fc.array(placed, { maxLength: 80 }), (wanted) => {
-      const blocks: PlacedBlock[] = wanted.map(({ pack, frame, offset }) => ({
-        id: idOf(offset),
-        length: 10,
-        place: {
-          pack: idOf(pack),
-          frameOffset: frame * FRAME,
-          frameLength: FRAME,
-          offset: offset * 10,
-          length: 10,
-        },
-      }));
-      const ranges = planReads(blocks);
+      const places = Buffer.alloc(wanted.length * PLACE_BYTES);
+      for (const [i, { pack, frame, offset, known }] of wanted.entries()) {
+        if (!known) continue;
+        idOf(pack).copy(places, i * PLACE_BYTES);
+        const numbers = [frame * FRAME, FRAME, offset * 10, 10];
+        for (const [n, value] of numbers.entries()) places.writeUInt32LE(value, i * PLACE_BYTES + 32 + 4 * n);
+      }
+      const ranges = planReads(places);
       const frames = ranges.flatMap((range) =>
         range.frames.map((frame) => ({ ...frame, key: range.pack[0]! * 1000 + frame.offset / FRAME })),
       );
       const keys = frames.map(({ key }) => key);
       expect(keys).toEqual([...new Set(keys)].sort((a, b) => a - b));
-      expect(new Set(frames.flatMap((frame) => frame.blocks))).toEqual(new Set(blocks));
+      const read = frames.flatMap((frame) => frame.blocks.map((i) => ({ i, key: frame.key })));
+      expect(read.map(({ i }) => i).sort((a, b) => a - b)).toEqual(
+        [...wanted.keys()].filter((i) => wanted[i]!.known),
+      );
+      for (const { i, key } of read) expect(key).toBe(wanted[i]!.pack * 1000 + wanted[i]!.frame);
       for (const { offset, length, frames: inside } of ranges) {
         expect(length).toBeLessThanOrEqual(4 * 1024 * 1024);
         for (const frame of inside) {

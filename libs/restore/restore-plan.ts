@@ -1,26 +1,17 @@
+import type { BackupEntries, TreeEntry } from '../catalogue/port.ts';
 import { blake3 } from '../model/digests.ts';
 import { EntryType } from '../model/entry.ts';
 import { TmError } from '../model/errors.ts';
-import { RecordOp } from '../model/records.ts';
 import { baseName, isWithin, parentPath, type TreePath } from '../model/tree-path.ts';
-import type { EntryVersion, Registry } from '../registry/port.ts';
 import { Spool } from './spool.ts';
-
-/** Fields of an encoded state (model/entry.ts) that are read without decoding the rest. */
-const SIZE_AT = 24;
-const LINK_GROUP_AT = 32;
-
-export const typeOf = (state: Buffer): EntryType => state[0] as EntryType;
-export const sizeOf = (state: Buffer): number =>
-  state.readUInt32LE(SIZE_AT) + state.readUInt32LE(SIZE_AT + 4) * 2 ** 32;
-export const linkGroupOf = (state: Buffer): bigint => state.readBigUInt64LE(LINK_GROUP_AT);
+import { isOneName, LINK_GROUP_AT, sizeOf, typeOf } from './state-fields.ts';
 
 /**
  * States of one inode are the same, so names are joined by the whole of them: a link group's id alone may come again,
  * since file systems give the numbers of inodes and devices that are gone to new ones, and a kept entry stays.
  */
 function withLinkGroupOfState(state: Buffer): Buffer {
-  if (linkGroupOf(state) === 0n) return state;
+  if (isOneName(state)) return state;
   const own = Buffer.from(state);
   own.writeBigUInt64LE(blake3(state).readBigUInt64LE(0) | 1n, LINK_GROUP_AT);
   return own;
@@ -49,36 +40,45 @@ export interface RestorePlan {
   readonly linked: number;
 }
 
-/** Copies the list of entries out of the registry, so that its cursor is not held while files are written. */
+/** Restores of less than this are done without threads, which take longer to start. */
+const LARGE_ENTRIES = 1000;
+const LARGE_BYTES = 16 * 1024 * 1024;
+
+/**
+ * Copies the list of entries out of the registry, so that its cursor is not held while files are written. `onLarge`: told
+ * once, as soon as there is enough for threads.
+ */
 export async function makePlan(
-  entries: Registry['entries'],
+  entries: BackupEntries,
   request: {
-    readonly sourceId: number;
-    readonly seq: number;
     readonly paths: readonly TreePath[];
     readonly spoolDir: string;
   },
+  onLarge: () => void,
 ): Promise<RestorePlan> {
-  const { sourceId, seq, spoolDir } = request;
-  const spool = new Spool(spoolDir);
+  const spool = new Spool(request.spoolDir);
   const totals = { count: 0, bytes: 0, linked: 0 };
-  const add = ({ dir, name, state: found, hints }: EntryVersion) => {
+  let large = false;
+  const add = ({ dir, name, state: found, hints }: TreeEntry) => {
     const state = withLinkGroupOfState(found);
-    spool.add({ op: RecordOp.present, dir, name, state, hints, code: 0 });
+    spool.add(dir, name, state, hints);
     totals.count++;
     if (typeOf(state) === EntryType.file) totals.bytes += sizeOf(state);
-    if (linkGroupOf(state) !== 0n) totals.linked++;
+    if (!isOneName(state)) totals.linked++;
+    if (large || (totals.count < LARGE_ENTRIES && totals.bytes < LARGE_BYTES)) return;
+    large = true;
+    onLarge();
   };
   const onTheWay = new Set<string>();
   try {
-    if (request.paths.length === 0) for await (const page of entries.list(sourceId, seq)) page.forEach(add);
+    if (request.paths.length === 0) await entries.visit(add);
     for (const path of planPaths(request.paths)) {
       const ancestors = ancestorsOf(path).filter((one) => !onTheWay.has(one.toString('latin1')));
       for (const one of ancestors) onTheWay.add(one.toString('latin1'));
       const keys = ancestors.map((one) => ({ dir: parentPath(one), name: baseName(one) }));
-      for (const found of await entries.lookup(sourceId, seq, keys)) if (found) add(found);
+      for (const found of await entries.lookup(keys)) if (found) add(found);
       const before = totals.count;
-      for await (const page of entries.list(sourceId, seq, { within: path })) page.forEach(add);
+      await entries.visit(add, path);
       if (totals.count === before) throw new TmError('TM1704', path.toString(), { path: path.toString() });
     }
     spool.flush();

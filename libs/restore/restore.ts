@@ -1,15 +1,14 @@
 import { randomBytes } from 'node:crypto';
 import { setImmediate } from 'node:timers/promises';
+import type { BackupEntries } from '../catalogue/port.ts';
 import { decodeState, EntryType } from '../model/entry.ts';
 import { type ErrorCode, TmError } from '../model/errors.ts';
-import type { EntryRecord } from '../model/records.ts';
+import type { RecordView } from '../model/records.ts';
 import type { TreePath } from '../model/tree-path.ts';
 import { geteuid } from '../posix/index.ts';
-import type { Registry } from '../registry/port.ts';
-import type { Store } from '../store/port.ts';
 import { BIG_FILE_BYTES, BigFile } from './big-file.ts';
 import { BlockReader } from './block-reader.ts';
-import { type ReadingKeys, StoreSupplier } from './block-supplier.ts';
+import type { ReadingKeys, RestoreSupplier } from './block-supplier.ts';
 import { Directories } from './directories.ts';
 import type { DirectoryHandle } from './directory-handle.ts';
 import { EntryWriter } from './entry-writer.ts';
@@ -26,8 +25,9 @@ import {
   type WriterTask,
 } from './protocol.ts';
 import { removeTree } from './removal.ts';
-import { linkGroupOf, makePlan, type RestorePlan, sizeOf, typeOf } from './restore-plan.ts';
+import { makePlan, type RestorePlan } from './restore-plan.ts';
 import { Spool } from './spool.ts';
+import { isOneName, linkGroupOf, sizeOf, typeOf } from './state-fields.ts';
 import { TemporaryNames } from './target-file.ts';
 import { type Level, TargetWalk } from './target-walk.ts';
 import { TaskBuilder } from './task-builder.ts';
@@ -36,8 +36,6 @@ import { asBuffer } from './thread-messages.ts';
 import { InlinePool, type TaskPool, ThreadPool } from './thread-pool.ts';
 
 export interface RestoreRequest {
-  readonly sourceId: number;
-  readonly seq: number;
   /** Entries to restore, with all below them; none: everything. */
   readonly paths: readonly TreePath[];
   /** Made when it is not there. */
@@ -62,14 +60,12 @@ export interface RestoreResult extends Counts {
 }
 
 export interface RestoreDeps {
-  readonly registry: Registry;
-  readonly store: Store;
+  /** Of the backup that is restored. */
+  readonly entries: BackupEntries;
+  readonly supplier: RestoreSupplier;
   readonly keys: ReadingKeys;
 }
 
-/** Restores of less than this are done without threads, which take longer to start. */
-const INLINE_ENTRIES = 1000;
-const INLINE_BYTES = 16 * 1024 * 1024;
 /** Large files under way; each has two stretches or more with the threads. */
 const BIG_FILES = 2;
 
@@ -81,19 +77,38 @@ const SCRIPT = new URL(
 /** Brings entries of one backup into a folder, writing only what differs there. */
 export async function restore(request: RestoreRequest, deps: RestoreDeps): Promise<RestoreResult> {
   const target = await openTarget(request);
+  const setup = setupOf(request, deps);
+  let pool: WriterPool | undefined;
+  const startThreads = () => {
+    pool = new ThreadPool(SCRIPT, setup, request.threads, deps.supplier);
+  };
   try {
-    const plan = await makePlan(deps.registry.entries, request);
+    const plan = await makePlan(deps.entries, request, startThreads);
     try {
-      return await new Restore(request, deps, target, plan).run();
+      return await new Restore(request, deps, { target, plan, setup, pool }).run();
     } finally {
       plan.entries.close();
     }
   } finally {
+    await pool?.close();
     target.root?.release();
   }
 }
 
-function setupOf(request: RestoreRequest, { keys }: RestoreDeps): WriterSetup {
+type WriterPool = TaskPool<WriterTask, TaskResult>;
+
+interface Prepared {
+  readonly target: OpenTarget;
+  readonly plan: RestorePlan;
+  readonly setup: WriterSetup;
+  /** None: it is small. */
+  readonly pool: WriterPool | undefined;
+}
+
+/** Reads of a task over a network that are under way at once, 2 MiB each at most: they hide its latency. */
+const FAR_READS = 4;
+
+function setupOf(request: RestoreRequest, { keys, supplier }: RestoreDeps): WriterSetup {
   const { dryRun, forbidden } = request;
   return {
     domainId: keys.domainId,
@@ -101,6 +116,7 @@ function setupOf(request: RestoreRequest, { keys }: RestoreDeps): WriterSetup {
     dryRun,
     delete: request.delete,
     tellChanges: request.onChange !== undefined,
+    readsAhead: supplier.isFar ? FAR_READS : 1,
     forbidden,
   };
 }
@@ -110,9 +126,9 @@ class Restore {
   readonly #request: RestoreRequest;
   readonly #plan: RestorePlan;
   readonly #setup: WriterSetup;
-  readonly #supplier: StoreSupplier;
+  readonly #supplier: RestoreSupplier;
   readonly #reader: BlockReader;
-  readonly #pool: TaskPool<WriterTask, TaskResult>;
+  readonly #pool: WriterPool;
   readonly #names = new TemporaryNames(randomBytes(6));
   readonly #target: OpenTarget;
   readonly #walk: TargetWalk;
@@ -125,24 +141,22 @@ class Restore {
   #failure: unknown;
   readonly #result: RestoreResult = { ...noCounts(), bytesFetched: 0, problems: 0 };
 
-  constructor(request: RestoreRequest, deps: RestoreDeps, target: OpenTarget, plan: RestorePlan) {
-    const { keys } = deps;
+  constructor(request: RestoreRequest, deps: RestoreDeps, { target, plan, setup, pool }: Prepared) {
+    const { keys, supplier } = deps;
     this.#request = request;
     this.#plan = plan;
     this.#target = target;
-    this.#setup = setupOf(request, deps);
-    this.#supplier = new StoreSupplier(deps.registry, deps.store, keys, request.signal);
-    this.#reader = new BlockReader(keys, this.#supplier);
-    this.#pool = this.#makePool();
+    this.#setup = setup;
+    this.#supplier = supplier;
+    this.#reader = new BlockReader(keys, supplier);
+    this.#pool = pool ?? this.#inlinePool();
     this.#walk = this.#makeWalk();
     this.#directories = new Directories(target.root, this.#setup, this.#reader, request.spoolDir);
     this.#links = new LinkTable(request.spoolDir, plan.linked);
     this.#furtherNames = new Spool(request.spoolDir);
   }
 
-  #makePool(): TaskPool<WriterTask, TaskResult> {
-    if (this.#plan.count >= INLINE_ENTRIES || this.#plan.bytes >= INLINE_BYTES)
-      return new ThreadPool(SCRIPT, this.#setup, this.#request.threads, this.#supplier);
+  #inlinePool(): WriterPool {
     const writer = new EntryWriter(this.#setup, this.#supplier, this.#names);
     return new InlinePool((task) => writer.run(task));
   }
@@ -168,7 +182,10 @@ class Restore {
     try {
       this.#walk.start(this.#target.fresh);
       for (const batch of this.#plan.entries.forwards()) {
-        for (const record of batch) await this.#entry(record);
+        for (const record of batch) {
+          const later = this.#entry(record);
+          if (later) await later;
+        }
         await setImmediate(); // lets signals in
         this.#throwIfOver();
       }
@@ -198,32 +215,47 @@ class Restore {
     this.#throwIfOver();
   }
 
-  async #entry(record: EntryRecord): Promise<void> {
-    const { dir, name, state } = record;
+  /** Undefined where nothing has to be waited for, as of most. */
+  #entry(record: RecordView): Promise<void> | undefined {
+    const { dir, state } = record;
     const type = typeOf(state);
-    if (name.length === 0)
+    if (dir.length === 0 && record.name.length === 0)
       return this.#reportLater((report) => this.#directories.root(record, this.#target.fresh, report));
     const level = this.#walk.enter(dir);
-    this.#walk.reach(level, name);
+    this.#walk.reach(level, record);
     if (type === EntryType.directory) return this.#directory(level, record);
     if (level.error !== undefined)
       return this.#report((report) => report.failed(record, undefined, level.error));
-    const group = linkGroupOf(state);
-    if (group !== 0n && !this.#links.isFirst(group, record)) return this.#furtherNames.add(record);
-    const isFile = type === EntryType.file;
-    if (isFile && sizeOf(state) > BIG_FILE_BYTES) return this.#bigFile(level, record);
-    this.#builder.add(level, record, isFile);
-    if (this.#builder.full) await this.#submit();
+    if (!isOneName(state) && !this.#links.isFirst(linkGroupOf(state), record)) {
+      this.#furtherNames.copy(record);
+      return undefined;
+    }
+    const bytes = type === EntryType.file ? sizeOf(state) : 0;
+    if (bytes > BIG_FILE_BYTES) return this.#bigFile(level, record);
+    this.#builder.add(level, record, bytes);
+    return this.#builder.full ? this.#submit() : undefined;
   }
 
-  async #directory(level: Level, record: EntryRecord): Promise<void> {
-    await this.#reportLater(async (report) => {
-      try {
-        this.#walk.add(level, record.name, await this.#directories.make(level, record, report));
-      } catch (error) {
-        report.failed(record, undefined, error);
-      }
-    });
+  #directory(level: Level, record: RecordView): Promise<void> | undefined {
+    const report = new TaskReport(this.#setup.tellChanges);
+    const made = (fresh: boolean) => {
+      this.#walk.add(level, record.name, fresh);
+      this.#absorb(report.result);
+    };
+    const failed = (error: unknown) => {
+      report.failed(record, undefined, error);
+      this.#absorb(report.result);
+    };
+    let fresh: boolean | Promise<boolean>;
+    try {
+      fresh = this.#directories.make(level, record, report);
+    } catch (error) {
+      failed(error);
+      return undefined;
+    }
+    if (fresh instanceof Promise) return fresh.then(made, failed);
+    made(fresh);
+    return undefined;
   }
 
   async #submit(): Promise<void> {
@@ -240,13 +272,12 @@ class Restore {
   }
 
   /** Other entries go on meanwhile. */
-  async #bigFile(level: Level, record: EntryRecord): Promise<void> {
+  async #bigFile(level: Level, record: RecordView): Promise<void> {
     while (this.#bigFiles >= BIG_FILES) await Promise.race(this.#running);
     this.#throwIfOver();
     this.#bigFiles++;
     const { handle, fresh } = level;
-    const copy = { ...record, dir: Buffer.from(record.dir), name: Buffer.from(record.name) };
-    const place = { dirFd: handle?.fd ?? -1, fresh, record: copy, state: decodeState(record.state) };
+    const place = { dirFd: handle?.fd ?? -1, fresh, record, state: decodeState(record.state) };
     const deps = { setup: this.#setup, reader: this.#reader, pool: this.#pool, names: this.#names };
     const done = new BigFile(place, deps).run().finally(() => this.#bigFiles--);
     this.#track(done, handle ? [handle.use()] : []);
@@ -279,7 +310,7 @@ class Restore {
     onProgress?.({ files: this.#result.files, bytes: this.#result.bytes, totalBytes: this.#plan.bytes });
   }
 
-  #report(work: (report: TaskReport) => void): void {
+  #report(work: (report: TaskReport) => void): undefined {
     const report = new TaskReport(this.#setup.tellChanges);
     work(report);
     this.#absorb(report.result);

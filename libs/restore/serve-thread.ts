@@ -1,12 +1,16 @@
 import { type MessagePort, parentPort } from 'node:worker_threads';
 import { reviveError, sendError } from '../model/sent-error.ts';
 import type { BlockSupplier } from './block-supplier.ts';
+import { PackFiles } from './pack-files.ts';
 import { asBuffer, type FromThread, ownMemory, type ToThread } from './thread-messages.ts';
 
 /** Asks the pool's thread for what this one lacks. */
 class AskingSupplier implements BlockSupplier {
   readonly #port: MessagePort;
   readonly #calls = new Map<number, { resolve: (bytes: Buffer) => void; reject: (error: unknown) => void }>();
+  readonly files = new PackFiles((pack) =>
+    this.#call((call) => ({ type: 'file', call, pack: Buffer.from(pack) })),
+  );
   #next = 0;
 
   constructor(port: MessagePort) {
@@ -25,15 +29,20 @@ class AskingSupplier implements BlockSupplier {
     return this.#call((call) => ({ type: 'locate', call, ids }), ownMemory(ids));
   }
 
-  read(pack: Buffer, offset: number, length: number): Promise<Buffer> {
-    return this.#call((call) => ({ type: 'read', call, pack: Buffer.from(pack), offset, length }));
+  async read(pack: Buffer, offset: number, length: number): Promise<Buffer> {
+    const bytes = await this.files.read(pack, offset, length);
+    return bytes ?? this.#call((call) => ({ type: 'read', call, pack: Buffer.from(pack), offset, length }));
+  }
+
+  release(bytes: Buffer): void {
+    this.files.release(bytes);
   }
 
   key(id: Buffer): Promise<Buffer> {
     return this.#call((call) => ({ type: 'key', call, id }));
   }
 
-  take(message: Exclude<ToThread, { type: 'task' }>): void {
+  take(message: Extract<ToThread, { type: 'answer' | 'refused' }>): void {
     const waiting = this.#calls.get(message.call);
     this.#calls.delete(message.call);
     if (message.type === 'answer') waiting?.resolve(asBuffer(message.bytes));
@@ -48,14 +57,18 @@ export function serveThread<T, R>(make: (supplier: BlockSupplier) => (task: T) =
   const work = make(supplier);
   const send = (message: FromThread) => port.postMessage(message);
   port.on('message', (message: ToThread) => {
+    if (message.type === 'close') {
+      port.close();
+      return;
+    }
     if (message.type !== 'task') {
       supplier.take(message);
       return;
     }
     const { task } = message;
     work(message.work as T).then(
-      (result) => send({ type: 'done', task, result }),
-      (error) => send({ type: 'failed', task, error: sendError(error) }),
+      (result) => send({ type: 'done', task, read: supplier.files.takeCount(), result }),
+      (error) => send({ type: 'failed', task, read: supplier.files.takeCount(), error: sendError(error) }),
     );
   });
 }

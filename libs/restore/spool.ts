@@ -1,5 +1,6 @@
 import { TmError } from '../model/errors.ts';
-import { type EntryRecord, RecordWriter, readRecords } from '../model/records.ts';
+import { type RecordView, RecordWriter, viewRecords } from '../model/records.ts';
+import type { TreePath } from '../model/tree-path.ts';
 import { ScratchFile } from './scratch-file.ts';
 
 /** Records in a temporary file, so that a plan of any size takes no memory; read forwards or backwards by batches. */
@@ -13,8 +14,19 @@ export class Spool {
     this.#batch = batch;
   }
 
-  add(record: EntryRecord): void {
-    this.#writer.record(record);
+  /** What the catalogue says of an entry. */
+  add(dir: TreePath, name: Buffer, state: Buffer, hints: Buffer): void {
+    this.#writer.present(dir, name, state, hints);
+    this.#flushFull();
+  }
+
+  /** A record of another spool. */
+  copy(record: RecordView): void {
+    this.#writer.copyView(record);
+    this.#flushFull();
+  }
+
+  #flushFull(): void {
     if (this.#writer.count >= this.#batch || this.#writer.bytes >= 1024 * 1024) this.flush();
   }
 
@@ -27,12 +39,12 @@ export class Spool {
     this.#file.append(Buffer.concat([length, body, length]));
   }
 
-  #batchAt(at: number, length: number): EntryRecord[] {
+  #batchAt(at: number, length: number): RecordView[] {
     if (at < 0 || at + length > this.#file.end) throw new TmError('TM1605', 'the plan was cut short');
-    return [...readRecords(this.#file.read(at, length))];
+    return [...viewRecords(this.#file.read(at, length))];
   }
 
-  *forwards(): Generator<EntryRecord[]> {
+  *forwards(): Generator<RecordView[]> {
     for (let at = 0; at < this.#file.end; ) {
       const length = this.#file.read(at, 4).readUInt32LE(0);
       yield this.#batchAt(at + 4, length);
@@ -40,7 +52,7 @@ export class Spool {
     }
   }
 
-  *backwards(): Generator<EntryRecord[]> {
+  *backwards(): Generator<RecordView[]> {
     for (let at = this.#file.end; at > 0; ) {
       const length = this.#file.read(at - 4, 4).readUInt32LE(0);
       yield this.#batchAt(at - 4 - length, length).reverse();

@@ -1,11 +1,12 @@
 import * as posix from '../posix/index.ts';
-import type { BlockFetcher, WantedBlock } from './block-fetcher.ts';
+import type { BlockFetcher } from './block-fetcher.ts';
 import { zeros } from './content.ts';
 import type { LocalContent } from './local-content.ts';
 import { groupPieces, type Piece } from './pieces.ts';
 import type { StretchTask } from './protocol.ts';
 import type { TaskReport } from './task-report.ts';
 import { asBuffer } from './thread-messages.ts';
+import { WantedBlocks } from './wanted-blocks.ts';
 
 const NOWHERE = { dir: Buffer.alloc(0), name: Buffer.alloc(0) };
 
@@ -38,18 +39,21 @@ async function writeStretch(
   const { blocks, zeros: zeroPieces } = groupPieces(pieces);
   const write = (bytes: Buffer, offset: number) =>
     posix.check(posix.pwriteFully(fd, bytes, 0, bytes.length, offset), 'pwrite');
-  const wanted: WantedBlock[] = [];
+  const wanted = new WantedBlocks();
   let failure: unknown;
-  for (const block of blocks) {
-    const deliver = (bytes: Buffer) => {
-      for (const { offset, from, length } of block.pieces) write(bytes.subarray(from, from + length), offset);
-    };
-    const fail = (error: unknown) => {
+  const sink = {
+    deliver: (block: number, bytes: Buffer) => {
+      for (const { offset, from, length } of blocks[block]!.pieces)
+        write(bytes.subarray(from, from + length), offset);
+    },
+    fail: (error: unknown) => {
       failure ??= error;
-    };
+    },
+  };
+  for (const [i, block] of blocks.entries()) {
     const local = localFd < 0 ? undefined : content.block(localFd, block);
-    if (local) deliver(local);
-    else wanted.push({ id: block.id, length: block.length, deliver, fail });
+    if (local) sink.deliver(i, local);
+    else wanted.add(block.id, 0, block.length, sink, i);
   }
   for (const { offset, length } of zeroPieces) {
     let at = offset;

@@ -1,4 +1,3 @@
-import type { EntryState } from '../model/entry.ts';
 import * as posix from '../posix/index.ts';
 import type { AttributeResult, EntryHandle } from './attributes.ts';
 
@@ -30,12 +29,17 @@ export class TargetFile {
   readonly #made: Buffer;
   #end = 0;
 
-  constructor(dirFd: number, name: Buffer, direct: boolean, names: TemporaryNames) {
+  /** `mode`: NewEntries.modeToMake. */
+  constructor(
+    { dirFd, name, mode }: { readonly dirFd: number; readonly name: Buffer; readonly mode: number },
+    direct: boolean,
+    names: TemporaryNames,
+  ) {
     this.#dirFd = dirFd;
     this.#name = name;
-    const own = direct ? posix.openat(dirFd, name, NEW_FILE, 0o600) : -posix.EEXIST;
+    const own = direct ? posix.openat(dirFd, name, NEW_FILE, mode) : -posix.EEXIST;
     this.#made = own === -posix.EEXIST ? names.next() : name;
-    const fd = own === -posix.EEXIST ? posix.openat(dirFd, this.#made, NEW_FILE, 0o600) : own;
+    const fd = own === -posix.EEXIST ? posix.openat(dirFd, this.#made, NEW_FILE, mode) : own;
     this.fd = posix.check(fd, 'openat', name);
   }
 
@@ -54,11 +58,11 @@ export class TargetFile {
     this.#end = Math.max(this.#end, end);
   }
 
-  /** Sets length and attributes, and gives it its name; on an error nothing of it is left. */
-  finish(state: EntryState, attributes: (handle: EntryHandle) => AttributeResult): AttributeResult {
+  /** Sets length (`size`, bytes) and attributes, and gives it its name; on an error nothing of it is left. */
+  finish(size: number, attributes: (handle: EntryHandle) => AttributeResult): AttributeResult {
     let open = true;
     try {
-      if (this.#end !== state.size) posix.check(posix.ftruncate(this.fd, state.size), 'ftruncate');
+      if (this.#end !== size) posix.check(posix.ftruncate(this.fd, size), 'ftruncate');
       const result = attributes(this.handle);
       open = false;
       posix.close(this.fd);

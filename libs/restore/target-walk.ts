@@ -3,8 +3,9 @@ import { isWithin, joinPath, splitPath, type TreePath } from '../model/tree-path
 import * as posix from '../posix/index.ts';
 import { checkName } from './check-name.ts';
 import { DirectoryHandle } from './directory-handle.ts';
+import { NameList } from './name-list.ts';
 import type { FolderIdentity } from './protocol.ts';
-import { isForbidden, namesIn } from './removal.ts';
+import { isForbidden } from './removal.ts';
 
 /** A directory of the backup that was met in its parent and whose own entries are still to come, if it has any. */
 interface Pending {
@@ -21,8 +22,8 @@ export interface Level {
   readonly fresh: boolean;
   readonly pending: Pending[];
   nextPending: number;
-  /** Names that were there, in order, of a directory whose extra names are to go. */
-  readonly names: readonly Buffer[];
+  /** Names that were there, of a directory whose extra names are to go. */
+  readonly names: NameList | undefined;
   nextName: number;
 }
 
@@ -47,6 +48,9 @@ export interface WalkOptions {
 export class TargetWalk {
   readonly #options: WalkOptions;
   readonly #levels: Level[] = [];
+  readonly #stat = new posix.Stat();
+  /** The very object that `enter` was last given: neighbours in the plan share theirs. */
+  #entered: TreePath | undefined;
 
   constructor(options: WalkOptions) {
     this.#options = options;
@@ -59,6 +63,8 @@ export class TargetWalk {
 
   /** Moves on to a directory, as the entries in it are about to come. */
   enter(dir: TreePath): Level {
+    if (dir === this.#entered || dir.equals(this.#top.path)) return this.#top;
+    this.#entered = dir;
     while (!isWithin(dir, this.#top.path)) this.#leave();
     for (const name of splitPath(dir).slice(splitPath(this.#top.path).length)) {
       const fresh = this.#skipTo(this.#top, name);
@@ -68,12 +74,14 @@ export class TargetWalk {
   }
 
   /** The plan has come to this name of the level: names before it that are there are extra. */
-  reach(level: Level, name: Buffer): void {
-    for (; level.nextName < level.names.length; level.nextName++) {
-      const local = level.names[level.nextName]!;
-      const order = Buffer.compare(local, name);
+  reach(level: Level, record: { readonly name: Buffer }): void {
+    const { names } = level;
+    if (!names || level.nextName === names.length) return;
+    const { name } = record;
+    for (; level.nextName < names.length; level.nextName++) {
+      const order = names.compare(level.nextName, name);
       if (order > 0) return;
-      if (order < 0) this.#options.extra(level.handle!, level.path, local);
+      if (order < 0) this.#options.extra(level.handle!, level.path, names.at(level.nextName));
     }
   }
 
@@ -98,10 +106,13 @@ export class TargetWalk {
   #leave(): void {
     const level = this.#top;
     this.#skipTo(level, undefined);
-    for (const name of level.names.slice(level.nextName))
-      this.#options.extra(level.handle!, level.path, name);
+    this.#restIsExtra(level);
     level.handle?.release();
     this.#levels.pop();
+  }
+
+  #restIsExtra({ handle, path, names, nextName }: Level): void {
+    for (let i = nextName; names && i < names.length; i++) this.#options.extra(handle!, path, names.at(i));
   }
 
   /** Directories before `name` have no entries in the plan: all that is in them is extra. */
@@ -116,7 +127,7 @@ export class TargetWalk {
       }
       if (next.fresh || !this.#options.sweeps(joinPath(level.path, next.name))) continue;
       const empty = this.#open(level, next.name, false);
-      for (const local of empty.names) this.#options.extra(empty.handle!, empty.path, local);
+      this.#restIsExtra(empty);
       empty.handle?.release();
     }
     return false;
@@ -146,7 +157,7 @@ export class TargetWalk {
     if (fd < 0 && dryRun && fd !== -posix.EACCES) return undefined;
     posix.check(fd, 'openat', name);
     if (fresh) return fd;
-    const stat = new posix.Stat();
+    const stat = this.#stat;
     const found = posix.fstat(fd, stat);
     if (found < 0 || isForbidden(stat, forbidden)) {
       posix.close(fd);
@@ -158,10 +169,10 @@ export class TargetWalk {
   }
 
   #level(path: TreePath, handle: DirectoryHandle | undefined, error: unknown, fresh: boolean): Level {
-    let names: Buffer[] = [];
+    let names: NameList | undefined;
     if (handle && !fresh && this.#options.sweeps(path)) {
       try {
-        names = namesIn(handle.fd);
+        names = new NameList(handle.fd);
       } catch (unreadable) {
         this.#options.unreadable(path, unreadable);
       }

@@ -1,11 +1,10 @@
-import { type EntryRecord, RecordWriter } from '../model/records.ts';
+import { type RecordView, RecordWriter } from '../model/records.ts';
 import type { DirectoryHandle } from './directory-handle.ts';
 import type { EntriesTask, EntryGroup } from './protocol.ts';
-import { sizeOf } from './restore-plan.ts';
 import type { Level } from './target-walk.ts';
 
 /** A task ends at one of these. Each group holds a descriptor open. */
-const TASK_ENTRIES = 1024;
+const TASK_ENTRIES = 512;
 const TASK_BYTES = 16 * 1024 * 1024;
 const TASK_GROUPS = 64;
 
@@ -24,15 +23,16 @@ export class TaskBuilder {
   #entries = 0;
   #bytes = 0;
 
-  add(level: Level, record: EntryRecord, isFile: boolean): void {
+  /** `fileBytes`: of a file its size, else 0. */
+  add(level: Level, record: RecordView, fileBytes: number): void {
     if (this.#level !== level) {
       this.#closeGroup();
       this.#level = level;
       if (level.handle) this.#handles.push(level.handle.use());
     }
-    this.#records.record(record);
+    this.#records.copyView(record);
     this.#entries++;
-    if (isFile) this.#bytes += sizeOf(record.state);
+    this.#bytes += fileBytes;
   }
 
   get full(): boolean {

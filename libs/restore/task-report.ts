@@ -1,5 +1,4 @@
-import type { EntryState } from '../model/entry.ts';
-import { EntryType } from '../model/entry.ts';
+import { type EntryHead, EntryType } from '../model/entry.ts';
 import type { EntryRecord } from '../model/records.ts';
 import type { AttributeResult } from './attributes.ts';
 import { problemOf } from './problems.ts';
@@ -19,7 +18,7 @@ export class TaskReport {
   done(
     op: 'added' | 'changed' | 'metadata' | 'equal',
     record: Place,
-    state: EntryState,
+    state: EntryHead,
     attributes?: AttributeResult,
   ): void {
     const { counts } = this.result;
@@ -57,7 +56,7 @@ export class TaskReport {
   }
 
   /** Throws what ends the whole restore. */
-  failed(record: Place, state: EntryState | undefined, error: unknown): void {
+  failed(record: Place, state: EntryHead | undefined, error: unknown): void {
     const { dir, name } = record;
     this.result.problems.push(problemOf({ dir: Buffer.from(dir), name: Buffer.from(name) }, error));
     if (state) this.#link(state, LinkOutcome.failed);
@@ -67,7 +66,7 @@ export class TaskReport {
     this.result.problems.push({ code: 'TM1602', dir: Buffer.from(dir), name: Buffer.from(name), message });
   }
 
-  #link({ linkGroup }: EntryState, outcome: LinkOutcome): void {
+  #link({ linkGroup }: EntryHead, outcome: LinkOutcome): void {
     if (linkGroup !== 0n) this.result.links.push({ group: linkGroup, outcome });
   }
 }

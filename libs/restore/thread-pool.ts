@@ -1,8 +1,9 @@
 import { Worker } from 'node:worker_threads';
 import { TmError } from '../model/errors.ts';
 import { reviveError, sendError } from '../model/sent-error.ts';
-import type { BlockSupplier } from './block-supplier.ts';
-import { asBuffer, type FromThread, ownMemory, type ToThread } from './thread-messages.ts';
+import { endWorker } from '../posix/index.ts';
+import type { PoolSupplier } from './block-supplier.ts';
+import { asBuffer, type FromThread, ownMemory, type Question, type ToThread } from './thread-messages.ts';
 
 /** Tasks that a thread has at once: while one waits for an answer, the other one works. */
 const TASKS_EACH = 2;
@@ -29,7 +30,7 @@ export interface TaskPool<T, R> {
 
 /** Threads that do tasks and ask this one for blocks, which holds registry, store and keys. */
 export class ThreadPool<T, R> implements TaskPool<T, R> {
-  readonly #supplier: BlockSupplier;
+  readonly #supplier: PoolSupplier;
   readonly #threads: Thread[];
   readonly #running = new Map<number, Waiting<R>>();
   readonly #hungry: (() => void)[] = [];
@@ -37,7 +38,7 @@ export class ThreadPool<T, R> implements TaskPool<T, R> {
   #failure: unknown;
   #closing = false;
 
-  constructor(script: URL, setup: unknown, threads: number, supplier: BlockSupplier) {
+  constructor(script: URL, setup: unknown, threads: number, supplier: PoolSupplier) {
     this.#supplier = supplier;
     this.#threads = Array.from({ length: threads }, () => {
       const worker = new Worker(script, {
@@ -84,15 +85,13 @@ export class ThreadPool<T, R> implements TaskPool<T, R> {
     const waiting = this.#running.get(message.task);
     this.#running.delete(message.task);
     thread.tasks--;
+    this.#supplier.count(message.read);
     if (message.type === 'done') waiting?.resolve(message.result as R);
     else waiting?.reject(reviveError(message.error));
     this.#wake();
   }
 
-  async #answer(
-    thread: Thread,
-    message: Extract<FromThread, { type: 'locate' | 'read' | 'key' }>,
-  ): Promise<void> {
+  async #answer(thread: Thread, message: Question): Promise<void> {
     const { call } = message;
     try {
       const bytes = await this.#ask(message);
@@ -102,8 +101,9 @@ export class ThreadPool<T, R> implements TaskPool<T, R> {
     }
   }
 
-  #ask(message: Extract<FromThread, { type: 'locate' | 'read' | 'key' }>): Promise<Buffer> {
+  async #ask(message: Question): Promise<Buffer> {
     if (message.type === 'locate') return this.#supplier.locate(asBuffer(message.ids));
+    if (message.type === 'file') return Buffer.from(this.#supplier.fileOf?.(asBuffer(message.pack)) ?? '');
     if (message.type === 'key') return this.#supplier.key(asBuffer(message.id));
     return this.#supplier.read(asBuffer(message.pack), message.offset, message.length);
   }
@@ -121,7 +121,7 @@ export class ThreadPool<T, R> implements TaskPool<T, R> {
 
   async close(): Promise<void> {
     this.#closing = true;
-    await Promise.all(this.#threads.map(({ worker }) => worker.terminate()));
+    await Promise.all(this.#threads.map(({ worker }) => endWorker(worker)));
   }
 }
 

@@ -32,6 +32,7 @@ function sourceOf(sketches: readonly Sketch[], needed: readonly number[] = []): 
       counts: undefined,
       tags: {},
       pinned: false,
+      gaps: undefined,
       failure: undefined,
       ...more,
     };

@@ -110,11 +110,14 @@ async function refuseWhileActive(dryRun: boolean, { registry, recover }: PruneDe
   if (busy) throw new TmError('TM1501', `backup ${busy.label} is under way`);
 }
 
-/** Its process is gone: the slot can be had, and nobody can open while the store's lock is held exclusive. */
+/**
+ * Its process is gone: the slot can be had, and nobody can open while the store's lock is held exclusive. What could
+ * not be settled is still being committed: it stays, and keeps the prune from going on.
+ */
 async function endAbandoned(registry: Registry, { id, sourceId, label }: BackupInfo): Promise<void> {
   const data = { backupId: id, label, code: 'TM1502' };
   await registry.backups.withSlot(sourceId, () =>
-    registry.backups.fail(id, 'TM1502', [{ type: 'backup.failed', data }]),
+    registry.backups.abort(id, 'TM1502', [{ type: 'backup.failed', data }]),
   );
 }
 

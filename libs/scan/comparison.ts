@@ -1,7 +1,6 @@
 import { getSystemErrorMap } from 'node:util';
 import { toText } from '../model/byte-text.ts';
 import { DigestSum } from '../model/digests.ts';
-import { TmError } from '../model/errors.ts';
 import {
   baseName,
   MAX_NAME_BYTES,
@@ -14,10 +13,7 @@ import {
   close,
   DT_DIR,
   DT_UNKNOWN,
-  EMFILE,
-  ENFILE,
   ENOENT,
-  ENOMEM,
   errnoName,
   FS_TYPE,
   fstat,
@@ -29,11 +25,13 @@ import {
   Stat,
   statx,
 } from '../posix/index.ts';
+import { CACHE_TAG } from './directory-rules.ts';
 import type { WalkedDirectory } from './directory-stack.ts';
+import { throwIfExhausted } from './exhausted.ts';
 import type { OpenDirectory } from './open-directory.ts';
 import type { Outbox } from './outbox.ts';
 import { RacyRule } from './racy.ts';
-import type { ScanOptions } from './scan-options.ts';
+import type { ComparisonOptions, MovedFrom } from './scan-options.ts';
 import {
   copyStat,
   fileSize,
@@ -44,8 +42,8 @@ import {
   sameStat,
   wordsOf,
 } from './stat-record.ts';
+import type { StateCursor } from './state-cursor.ts';
 import { StateFlag } from './state-format.ts';
-import type { StateReader } from './state-reader.ts';
 import type { Reason, ScanTotals } from './steps.ts';
 import { Visit } from './subdirectories.ts';
 
@@ -66,12 +64,6 @@ export function unreadable(errno: number): Reason {
   return { code: 1110, message: `${text} (${errnoName(errno)})` };
 }
 
-/** Without descriptors or memory every directory looks unreadable: that is no fact about the source. */
-export function throwIfExhausted(error: number): void {
-  if (error === -EMFILE || error === -ENFILE || error === -ENOMEM)
-    throw new TmError('TM1011', errnoName(error));
-}
-
 /** As a mount below `directory`, of what was just statted there. */
 export function isMountBelow(directory: WalkedDirectory, stat: Stat): boolean {
   const { mountId } = stat;
@@ -87,8 +79,8 @@ export class Comparison {
   /** Sum of the entry hashes of all that was kept: it is part of the tree without having been read. */
   readonly keptDigest = new DigestSum();
   readonly totals: ScanTotals = { files: 0, directories: 0, others: 0, bytes: 0, unchanged: 0 };
-  readonly #options: ScanOptions;
-  readonly #state: StateReader;
+  readonly #options: ComparisonOptions;
+  readonly #state: StateCursor;
   readonly #outbox: Outbox;
   readonly #stat = new Stat();
   readonly #statWords = wordsOf(this.#stat);
@@ -97,7 +89,7 @@ export class Comparison {
   readonly #racy: RacyRule;
   readonly #rootDev: bigint;
 
-  constructor(options: ScanOptions, state: StateReader, outbox: Outbox, rootDev: bigint) {
+  constructor(options: ComparisonOptions, state: StateCursor, outbox: Outbox, rootDev: bigint) {
     this.#options = options;
     this.#state = state;
     this.#outbox = outbox;
@@ -121,7 +113,7 @@ export class Comparison {
    */
   entry(directory: WalkedDirectory, open: OpenDirectory, name: Buffer, type: number, known: boolean): void {
     this.#outbox.looked();
-    if (!this.#options.excludes.isEmpty && this.#isExcluded(directory, open, name, type)) {
+    if (directory.leavesOut && this.#isExcluded(directory, open, name, type)) {
       this.#leave(directory, name, known);
       return;
     }
@@ -215,8 +207,15 @@ export class Comparison {
       stat: Buffer.from(this.#rawStat),
       size: fileSize(this.#record, 0),
       previousHash,
+      from: this.#from(directory, name),
     });
     return handle;
+  }
+
+  /** Of a directory that came by a rename, what in it is as it was needs no reading. */
+  #from({ from, path }: WalkedDirectory, name: Buffer): MovedFrom | undefined {
+    if (!from || this.#options.reread?.has(path, name)) return undefined;
+    return this.#options.moved?.entry(from, name, this.#record);
   }
 
   /** It can't be looked at: gone where that is certain, else as it was. */
@@ -252,12 +251,15 @@ export class Comparison {
   }
 
   #isExcluded(directory: WalkedDirectory, open: OpenDirectory, name: Buffer, type: number): boolean {
+    const { rules, isCache } = directory.leftOut;
+    if (isCache && !name.equals(CACHE_TAG)) return true;
+    if (rules.isEmpty) return false;
     const isDirectory =
       type === DT_UNKNOWN
         ? statx(open.fd, name, this.#stat) === 0 && this.#stat.type === S_IFDIR
         : type === DT_DIR;
     directory.text ??= textOf(directory.path);
-    return this.#options.excludes.excludes(directory.text + toText(name), isDirectory);
+    return rules.excludes(directory.text + toText(name), isDirectory);
   }
 
   #count(stat: Int32Array, at: number): void {

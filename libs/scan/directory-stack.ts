@@ -1,5 +1,6 @@
 import { baseName, type TreePath } from '../model/tree-path.ts';
 import { close, ESTALE, fstat, openDirAt, Stat } from '../posix/index.ts';
+import { type DirectoryRules, NOTHING } from './directory-rules.ts';
 import { OpenDirectory } from './open-directory.ts';
 import { Subdirectories } from './subdirectories.ts';
 
@@ -19,6 +20,14 @@ export class WalkedDirectory {
   /** Undefined while it is closed for want of descriptors. */
   open: OpenDirectory | undefined;
   hasLongPaths = false;
+  /** Where it was before it was renamed. */
+  from: TreePath | undefined;
+  /** What is left out of it; set once it was listed. */
+  leftOut: DirectoryRules = NOTHING;
+
+  get leavesOut(): boolean {
+    return this.leftOut.isCache || !this.leftOut.rules.isEmpty;
+  }
 
   constructor(path: TreePath, open: OpenDirectory, stat: Stat) {
     this.path = path;
@@ -35,7 +44,11 @@ export class DirectoryStack {
   readonly #stat = new Stat();
 
   get top(): WalkedDirectory | undefined {
-    return this.#directories.at(-1);
+    return this.#directories[this.#directories.length - 1];
+  }
+
+  get height(): number {
+    return this.#directories.length;
   }
 
   push(directory: WalkedDirectory): void {

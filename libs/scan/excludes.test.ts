@@ -53,3 +53,44 @@ it('different bytes are different texts', () => {
   expect(toText(Buffer.from('aä€😀'))).toBe('aä€😀');
   expect(toText(Buffer.from([0xed, 0xb2, 0x80]))).not.toBe(toText(Buffer.from([0x80])));
 });
+
+describe('rules of an ignore file', () => {
+  const within = (directory: string, file: string, patterns: string[] = []): ExcludeRules =>
+    new ExcludeRules(patterns).within(directory, Buffer.from(file));
+
+  it.each([
+    ['*.o', 'sub/x.o', true],
+    ['*.o', 'sub/deep/x.o', true],
+    ['*.o', 'x.o', false],
+    ['/x', 'sub/x', true],
+    ['/x', 'sub/deep/x', false],
+    ['deep/x', 'sub/deep/x', true],
+    ['deep/x', 'sub/a/deep/x', false],
+    ['# no\n\nx  \n', 'sub/x', true],
+    ['\\#x', 'sub/#x', true],
+    ['x\r\ny\r\n', 'sub/y', true],
+    ['x\\ ', 'sub/x ', true],
+  ])('%j in sub, and %s: %s', (file, path, expected) => {
+    expect(within('sub', file).excludes(path, false)).toBe(expected);
+  });
+
+  it('a directory’s name is taken as it is', () => {
+    for (const directory of ['a*b', '[x]', '!a', '#a', 'a\\b', 'a b', ' a', 'a\nb', 'a?', '{a,b}', '(a|b)'])
+      expect(within(directory, 'x').excludes(`${directory}/x`, false), directory).toBe(true);
+    expect(within('a*b', 'x').excludes('aab/x', false)).toBe(false);
+  });
+
+  it('deeper files have the last word, the command line the very last', () => {
+    const rules = within('', '*.log').within('sub', Buffer.from('!keep.log\n'));
+    expect(rules.excludes('sub/keep.log', false)).toBe(false);
+    expect(rules.excludes('sub/other.log', false)).toBe(true);
+    expect(within('', '*.log', ['!a.log']).excludes('a.log', false)).toBe(false);
+    expect(within('', '!a.log', ['*.log']).excludes('a.log', false)).toBe(true);
+  });
+
+  it('does not change the rules that it was added to', () => {
+    const above = new ExcludeRules(['x']);
+    above.within('sub', Buffer.from('y'));
+    expect(above.excludes('sub/y', false)).toBe(false);
+  });
+});

@@ -1,5 +1,9 @@
+export * from './dirty/dirty-scan.ts';
 export * from './excludes.ts';
+export { sameIdentity } from './known/change-log.ts';
+export * from './known/known-state.ts';
 export * from './left-out.ts';
+export type * from './port.ts';
 export * from './root-check.ts';
 export * from './scan.ts';
 export * from './scan-options.ts';

@@ -24,13 +24,27 @@ export class NameList {
     this.count = 0;
     this.#used = 0;
     this.hasLongNames = false;
-    while (reader.next()) this.#add(reader.name, reader.type);
+    while (reader.next()) this.#add(reader);
     this.#sort();
   }
 
   /** Moves to the name at `position` in sorted order. */
   select(position: number): void {
     this.#position = this.#order[position]!;
+  }
+
+  /** Whether there is such a name. Selects another one. */
+  has(name: Buffer): boolean {
+    let low = 0;
+    for (let high = this.count; low < high; ) {
+      const middle = (low + high) >>> 1;
+      this.select(middle);
+      const order = name.compare(this.#bytes, this.start, this.end);
+      if (order === 0) return true;
+      if (order < 0) high = middle;
+      else low = middle + 1;
+    }
+    return false;
   }
 
   get bytes(): Buffer {
@@ -55,8 +69,8 @@ export class NameList {
     return this.#types[this.#position] ?? DT_UNKNOWN;
   }
 
-  #add(name: Buffer, type: number): void {
-    const { length } = name;
+  #add(reader: DirReader): void {
+    const length = reader.nameLength;
     if (length > MAX_NAME_BYTES) {
       this.hasLongNames = true;
       return;
@@ -64,8 +78,8 @@ export class NameList {
     if (this.#used + length > this.#bytes.length)
       this.#bytes = Buffer.concat([this.#bytes], this.#bytes.length * 2);
     if (this.count + 2 > this.#starts.length) this.#grow();
-    for (let i = 0, to = this.#used; i < length; i++, to++) this.#bytes[to] = name[i]!;
-    this.#types[this.count] = type;
+    reader.copyName(this.#bytes, this.#used);
+    this.#types[this.count] = reader.type;
     this.#used += length;
     this.#starts[++this.count] = this.#used;
   }

@@ -2,6 +2,7 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdirSync, rmdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeEach, describe, expect, it } from 'vitest';
+import { fromSlashes } from '../model/tree-path.ts';
 import { ExcludeRules } from './excludes.ts';
 import { isRoot, Rig, useRig } from './scan-rig.suite.ts';
 
@@ -33,6 +34,29 @@ describe('mounts', () => {
       'm/sub',
       'm/sub/file',
     ]);
+  });
+
+  it('dirty paths on the way over mount points that come and go are taken as a whole scan takes them', () => {
+    const { rig, mountPoint } = mounted();
+    rig.scan();
+    const before = new Map(rig.backup);
+    const dirty = (...paths: string[]) => ({
+      entries: paths.map((path) => ({ path: fromSlashes(path) })),
+      subtrees: [],
+      unsettled: [],
+    });
+    execFileSync('/bin/umount', [mountPoint]);
+    writeFileSync(join(mountPoint, 'hidden'), '');
+    for (const path of ['m/inside', 'm/sub/file', 'm', 'm/hidden']) {
+      expect(rig.dirtyScan(dirty(path))).toMatchObject({ gone: [], kept: ['1113 m'] });
+      expect([...rig.backup.keys()]).toEqual([...before.keys()]);
+    }
+    execFileSync('/bin/mount', ['-t', 'tmpfs', 'scan-test', mountPoint]);
+    writeFileSync(join(mountPoint, 'inside'), 'other');
+    const found = rig.dirtyScan(dirty('m/inside'));
+    expect(found).toMatchObject({ work: ['m', 'm/inside'], gone: ['m/sub', 'm/sub/file'], kept: [] });
+    rig.expectBackupIsTree();
+    expect(rig.dirtyScan(dirty('m/inside'), { oneFileSystem: true }).gone).toEqual(['m/inside']);
   });
 
   it('proc and sysfs are entries and a note, and are not entered', () => {

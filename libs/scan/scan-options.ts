@@ -1,8 +1,8 @@
 import type { TreePath } from '../model/tree-path.ts';
 import type { ExcludeRules } from './excludes.ts';
 import type { EmitLimits } from './outbox.ts';
+import type { StateSink } from './state-cursor.ts';
 import type { StateReader } from './state-reader.ts';
-import type { StateWriter } from './state-writer.ts';
 
 /** A directory that is never part of a source: the home, a store. */
 export interface SkippedDirectory {
@@ -16,15 +16,10 @@ export interface EntrySet {
   has(dir: TreePath, name: Buffer): boolean;
 }
 
-export interface ScanOptions {
-  /** A descriptor of the root; it stays the caller's. */
-  readonly rootFd: number;
-  /** For messages. */
-  readonly rootPath: Buffer;
-  /** State as of the base; undefined when there is none, then every entry is new. Stays the caller's. */
-  readonly state: StateReader | undefined;
+/** What decides on an entry. */
+export interface ComparisonOptions {
   /** The new state; `finish` is the caller's, when all work is patched. */
-  readonly stateWriter: StateWriter;
+  readonly stateWriter: StateSink;
   /** A full backup: every entry is work, the state only tells what is gone. */
   readonly readAll: boolean;
   /** Entries that are work although they are unchanged: what the store holds of them is damaged. */
@@ -38,5 +33,30 @@ export interface ScanOptions {
   readonly startedAt: bigint;
   /** How far timestamps of files may lag behind the clock: 10 ms when not given. */
   readonly clockGranularityNs?: number;
+  /** Finds entries that came along with their directory. */
+  readonly moved?: MovedFinder | undefined;
+}
+
+/** Where an entry was at the base, with the hash that it had there. */
+export interface MovedFrom {
+  readonly dir: TreePath;
+  readonly hash: Buffer;
+}
+
+/** Finds what came by the rename of a directory. */
+export interface MovedFinder {
+  /** Where a directory was that is found at `path` now. `parent`: where the one that it is in was, if that moved. */
+  directory(path: TreePath, inode: bigint, parent: TreePath | undefined): TreePath | undefined;
+  /** The entry that is known under this name in another directory, where it is the same file and unchanged. */
+  entry(dir: TreePath, name: Buffer, stat: Int32Array): MovedFrom | undefined;
+}
+
+export interface ScanOptions extends ComparisonOptions {
+  /** A descriptor of the root; it stays the caller's. */
+  readonly rootFd: number;
+  /** For messages. */
+  readonly rootPath: Buffer;
+  /** State as of the base; undefined when there is none, then every entry is new. Stays the caller's. */
+  readonly state: StateReader | undefined;
   readonly limits?: EmitLimits;
 }

@@ -6,10 +6,13 @@ import { expect, onTestFinished } from 'vitest';
 import { blake3, DigestSum } from '../model/digests.ts';
 import { compareEntries, joinPath, pathToDisplay, ROOT, type TreePath } from '../model/tree-path.ts';
 import * as posix from '../posix/index.ts';
+import { type DirtyPaths, DirtyScan, type DirtyScanOptions } from './dirty/dirty-scan.ts';
 import { ExcludeRules } from './excludes.ts';
+import { KnownState } from './known/known-state.ts';
+import type { NewState, ScanSource } from './port.ts';
 import { Scan } from './scan.ts';
 import type { ScanOptions } from './scan-options.ts';
-import { openState } from './state-file.ts';
+import { openState, peekState } from './state-file.ts';
 import type { StateIdentity } from './state-format.ts';
 import type { StateReader } from './state-reader.ts';
 import { StateWriter } from './state-writer.ts';
@@ -27,6 +30,8 @@ export const now = (): bigint => BigInt(Date.now()) * NS;
 export interface Found {
   /** Display paths; `code path` for kept and note. In order of (dir, name). */
   readonly work: string[];
+  /** Those of `work` that came with their directory and need no reading. */
+  readonly moved: string[];
   readonly gone: string[];
   readonly kept: string[];
   readonly notes: string[];
@@ -125,7 +130,39 @@ export class Rig {
     }
   }
 
-  #follow(scan: Scan, writer: StateWriter, run: Run): Found {
+  /** One look at dirty paths, over the known state of the last backup; as `scan` in the rest. */
+  dirtyScan(dirty: DirtyPaths, run: Run & Partial<DirtyScanOptions> = {}): Found {
+    const known = KnownState.open(this.statePath, this.identity!);
+    expect(known, 'the state is known').toBeDefined();
+    const { before, read, trusted, readAtTheEnd, asNobody, ...options } = run;
+    const scan = new DirtyScan({
+      rootFd: this.rootFd,
+      rootPath: b(this.tree),
+      known: known!,
+      dirty,
+      rootHint: undefined,
+      acceptRoot: false,
+      excludes: new ExcludeRules(),
+      oneFileSystem: false,
+      skip: [],
+      startedAt: later(),
+      ...options,
+    });
+    try {
+      const follow = () => this.#follow(scan, scan.changes, run);
+      const found = asNobody ? doAsNobody(follow) : follow();
+      this.#commit(scan.changes);
+      const { unchanged: _, ...totals } = found.totals;
+      expect(known!.totals).toEqual(totals);
+      this.#expectState();
+      return found;
+    } finally {
+      scan.close();
+      known!.close();
+    }
+  }
+
+  #follow(scan: ScanSource, writer: NewState, run: Run): Found {
     const named: Record<'gone' | 'kept' | 'note', Named[]> = { gone: [], kept: [], note: [] };
     const batches: WorkBatch[] = [];
     for (let i = 0; ; i++) {
@@ -143,13 +180,14 @@ export class Rig {
     }
     if (run.readAtTheEnd) for (const batch of batches) this.#read(scan, batch, writer, run);
     const work = batches.flatMap(({ groups }) =>
-      groups.flatMap(({ dir, items }) => items.map(({ name }) => ({ dir, name }))),
+      groups.flatMap(({ dir, items }) => items.map(({ name, from }) => ({ dir, name, from }))),
     );
     const text = (list: Named[]): string[] => list.sort(inOrder).map(display);
     const all = [...work, ...named.gone, ...named.kept].map((entry) => keyOf(entry.dir, entry.name));
     expect(new Set(all).size, 'a path is in one step only').toBe(all.length);
     return {
       work: text(work),
+      moved: text(work.filter(({ from }) => from !== undefined)),
       gone: text(named.gone),
       kept: text(named.kept),
       notes: text(named.note),
@@ -160,12 +198,26 @@ export class Rig {
     };
   }
 
-  #read(scan: Scan, batch: WorkBatch, writer: StateWriter, run: Run): void {
+  /** What a scan says, without taking it in. */
+  stepsOf(scan: ScanSource): Pick<Found, 'work' | 'gone' | 'kept'> {
+    const named: Record<'work' | 'gone' | 'kept', Named[]> = { work: [], gone: [], kept: [] };
+    for (let step = scan.next(); step.type !== 'end'; step = scan.next()) {
+      if (step.type === 'work') {
+        for (const { dir, items } of step.batch.groups)
+          named.work.push(...items.map(({ name }) => ({ dir, name })));
+        scan.release(step.batch.id);
+      } else if (step.type === 'gone' || step.type === 'kept') named[step.type].push(...step.entries);
+    }
+    const text = (list: Named[]): string[] => list.sort(inOrder).map(display);
+    return { work: text(named.work), gone: text(named.gone), kept: text(named.kept) };
+  }
+
+  #read(scan: ScanSource, batch: WorkBatch, writer: NewState, run: Run): void {
     for (const group of batch.groups) for (const item of group.items) this.#settle(writer, group, item, run);
     scan.release(batch.id);
   }
 
-  #settle(writer: StateWriter, group: WorkGroup, item: WorkItem, run: Run): void {
+  #settle(writer: NewState, group: WorkGroup, item: WorkItem, run: Run): void {
     const key = keyOf(group.dir, item.name);
     if (!sameHash(item.previousHash, this.backup.get(key)?.hash))
       expect.unreachable(`hash of ${display({ dir: group.dir, name: item.name })}`);
@@ -187,7 +239,7 @@ export class Rig {
     this.backup.delete(key);
   }
 
-  #commit(writer: StateWriter): void {
+  #commit(writer: NewState): void {
     const sum = new DigestSum();
     for (const { hash } of this.backup.values()) sum.add(hash);
     const epoch = { generation: 1, counter: this.#seq };
@@ -203,7 +255,7 @@ export class Rig {
 
   /** The state file holds exactly the backup, in order. */
   #expectState(): void {
-    const state = this.openState();
+    const state = peekState(this.statePath, this.identity!, join(this.home, 'peeked'));
     expect(state, 'the new state is whole').toBeDefined();
     const inBackup = [...this.backup.values()]
       .sort(inOrder)

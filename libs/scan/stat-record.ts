@@ -48,6 +48,9 @@ const TYPES: Readonly<Record<number, EntryType>> = {
   [S_IFBLK]: EntryType.blockDevice,
 };
 
+/** One bit for each of these, by its four bits of the mode. */
+const TYPE_BITS = Object.keys(TYPES).reduce((bits, type) => bits | (1 << (Number(type) >> 12)), 0);
+
 /** The statx's memory as words, a view. */
 export const wordsOf = (stat: Stat): Int32Array =>
   new Int32Array(stat.buffer.buffer, stat.buffer.byteOffset, stat.buffer.length / 4);
@@ -62,7 +65,7 @@ export function copyStat(statx: Int32Array, out: Int32Array, at: number): void {
 export const fileType = (words: Int32Array, at: number): number => words[at + WORD.mode]! & S_IFMT;
 
 /** False for sockets and for what is no POSIX type. */
-export const isEntryType = (type: number): boolean => type in TYPES;
+export const isEntryType = (type: number): boolean => ((TYPE_BITS >> (type >> 12)) & 1) === 1;
 
 /** Of a file, in bytes; what other types report as their size is nobody's business: 0. */
 export function fileSize(words: Int32Array, at: number): number {
@@ -70,9 +73,13 @@ export function fileSize(words: Int32Array, at: number): number {
   return unsigned64(words, at + WORD.size);
 }
 
-/** Equal in all but the device number, which changes with reboots, and the size of what is no file. */
+/**
+ * Equal in all but the device number, which changes with reboots, the size of what is no file, and the link count of a
+ * directory, which is no part of an entry (in /proc it is the number of processes).
+ */
 export function sameStat(a: Int32Array, atA: number, b: Int32Array, atB: number): boolean {
-  for (let i = 0; i < WORD.dev; i++) {
+  if (a[atA + WORD.nlink] !== b[atB + WORD.nlink] && fileType(a, atA) !== S_IFDIR) return false;
+  for (let i = WORD.nlink + 1; i < WORD.dev; i++) {
     if (a[atA + i] !== b[atB + i] && !(i >= WORD.size && i < WORD.ctime && fileType(a, atA) !== S_IFREG))
       return false;
   }
@@ -104,3 +111,24 @@ export function sketchStat(state: EntryState, dev: bigint): Int32Array {
 /** The device of a sketch; 0n where its hints had none. */
 export const sketchedDevice = (words: Int32Array, at: number): bigint =>
   (BigInt(words[at + WORD.dev + 1]! >>> 0) << 32n) | BigInt(words[at + WORD.dev]! >>> 0);
+
+/** Words of the inode's number, and how many names it has. */
+export const linkCount = (words: Int32Array, at: number): number => words[at + WORD.nlink]! >>> 0;
+export const inodeOf = (words: Int32Array, at: number): bigint =>
+  (BigInt(words[at + WORD.ino + 1]! >>> 0) << 32n) | BigInt(words[at + WORD.ino]! >>> 0);
+
+export const sameInode = (a: Int32Array, atA: number, b: Int32Array, atB: number): boolean =>
+  a[atA + WORD.ino] === b[atB + WORD.ino] && a[atA + WORD.ino + 1] === b[atB + WORD.ino + 1];
+
+/** 27 bits of the inode's number. */
+export const inodeHash = (words: Int32Array, at: number): number =>
+  hashOfInode(words[at + WORD.ino]!, words[at + WORD.ino + 1]!);
+
+export const hashOfInode = (low: number, high: number): number =>
+  Math.imul(low ^ Math.imul(high, 0x85eb_ca6b), 0x9e37_79b1) >>> 5;
+
+/** Also of the same device: nothing tells that it is another file or has changed. */
+export const isSameFile = (a: Int32Array, atA: number, b: Int32Array, atB: number): boolean =>
+  sameStat(a, atA, b, atB) &&
+  a[atA + WORD.dev] === b[atB + WORD.dev] &&
+  a[atA + WORD.dev + 1] === b[atB + WORD.dev + 1];

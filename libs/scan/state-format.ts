@@ -42,6 +42,9 @@ export const StateFlag = {
   racy: 8,
 } as const;
 
+/** What a comparison found out and reading the entry doesn't change. */
+export const LASTING_FLAGS = StateFlag.mountpoint | StateFlag.racy;
+
 /** Which backup a state file belongs to. */
 export interface StateIdentity {
   readonly sourceUid: string;

@@ -3,6 +3,7 @@ import { DigestSum } from '../model/digests.ts';
 import { TmError } from '../model/errors.ts';
 import { MAX_PATH_BYTES, ROOT, type TreePath } from '../model/tree-path.ts';
 import { STAT_BYTES } from './stat-record.ts';
+import type { StateCursor } from './state-cursor.ts';
 import {
   CHUNK_ENTRIES,
   CHUNK_HEADER_BYTES,
@@ -21,15 +22,17 @@ import {
 
 const WINDOW_BYTES = 1024 * 1024;
 
+type Visit = (reader: StateReader) => void;
+
 const damaged = (what: string) => new TmError('TM1012', what);
 
 /**
  * A cursor over the entries of a state file, in order, void ones left out. Memory is bounded (1 MiB). What the
  * properties show is valid until `advance`, which throws TM1012 where the file was damaged after it was opened.
  */
-export class StateReader {
+export class StateReader implements StateCursor {
   readonly header: StateHeader;
-  readonly #fd: number;
+  #fd: number;
   readonly #window = Buffer.from(new ArrayBuffer(WINDOW_BYTES));
   /** The window as words, for `statAt` and `resultAt`. */
   readonly words = new Int32Array(this.#window.buffer);
@@ -59,8 +62,11 @@ export class StateReader {
     this.header = header;
   }
 
-  /** Undefined when there is no such file, or when it is damaged anywhere. It is read once from end to end. */
-  static open(path: string): StateReader | undefined {
+  /**
+   * Undefined when there is no such file, or when it is damaged anywhere. It is read once from end to end; `visit`
+   * sees each entry then, also of a file that turns out to be damaged.
+   */
+  static open(path: string, visit: Visit = () => {}): StateReader | undefined {
     let fd: number;
     try {
       fd = openSync(path, 'r');
@@ -72,7 +78,7 @@ export class StateReader {
     const header = readSync(fd, head, 0, HEADER_BYTES, 0) === HEADER_BYTES ? decodeHeader(head) : undefined;
     if (header && fstatSync(fd).size === header.fileBytes) {
       const reader = new StateReader(fd, header);
-      if (reader.#isWhole()) return reader;
+      if (reader.#isWhole(visit)) return reader;
     }
     closeSync(fd);
     return undefined;
@@ -105,6 +111,11 @@ export class StateReader {
 
   get flags(): number {
     return this.words[this.resultAt]!;
+  }
+
+  /** Where in the file the present entry's chunk begins. */
+  get chunkAt(): number {
+    return this.#fileAt - (this.#end - this.#at);
   }
 
   /** A view. Empty for the root. */
@@ -159,6 +170,13 @@ export class StateReader {
 
   close(): void {
     if (this.#fd >= 0) closeSync(this.#fd);
+  }
+
+  /** The file's descriptor is the caller's from now on; the reader is of no more use. */
+  takeFd(): number {
+    const fd = this.#fd;
+    this.#fd = -1;
+    return fd;
   }
 
   #nextChunk(): boolean {
@@ -228,9 +246,9 @@ export class StateReader {
     return true;
   }
 
-  #isWhole(): boolean {
+  #isWhole(visit: Visit): boolean {
     try {
-      const isWhole = this.#sumsUp();
+      const isWhole = this.#sumsUp(visit);
       this.#isChecked = isWhole;
       return isWhole;
     } catch {
@@ -239,13 +257,14 @@ export class StateReader {
   }
 
   /** Reads it from end to end: checksums, order and the sum of the hashes. Rewinds. */
-  #sumsUp(): boolean {
+  #sumsUp(visit: Visit): boolean {
     const sum = new HashSum();
     let dir: TreePath = ROOT;
     for (this.rewind(); !this.done; this.advance()) {
       if (this.dir !== dir && Buffer.compare(dir, this.dir) > 0) return false;
       dir = this.dir;
       sum.add(this.words, this.resultAt + 1);
+      visit(this);
     }
     this.rewind();
     return sum.bytes().equals(this.header.stateDigest);

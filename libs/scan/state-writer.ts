@@ -1,7 +1,9 @@
 import { closeSync, fsyncSync, openSync, readSync, renameSync, rmSync, writeSync } from 'node:fs';
 import { TmError } from '../model/errors.ts';
 import { MAX_NAME_BYTES, MAX_PATH_BYTES, ROOT, type TreePath } from '../model/tree-path.ts';
+import type { NewState } from './port.ts';
 import { STAT_BYTES, STAT_WORDS } from './stat-record.ts';
+import type { StateCursor, StateSink } from './state-cursor.ts';
 import {
   CHUNK_ENTRIES,
   CHUNK_HEADER_BYTES,
@@ -11,20 +13,18 @@ import {
   encodeHeader,
   HASH_BYTES,
   HEADER_BYTES,
+  LASTING_FLAGS,
   RESULT_BYTES,
   RESULT_WORDS,
   resultCheck,
   StateFlag,
   type StateIdentity,
 } from './state-format.ts';
-import type { StateReader } from './state-reader.ts';
 
 const OUT_BYTES = 4 * 1024 * 1024;
 const MAX_CHUNK_BYTES = chunkBytes(CHUNK_ENTRIES, MAX_PATH_BYTES, CHUNK_ENTRIES * MAX_NAME_BYTES);
 const FLAGS_AND_HASH_WORDS = RESULT_WORDS - 1;
 const ALL_FLAGS = ~0;
-/** What the walk found out and reading the entry doesn't change. */
-const LASTING_FLAGS = StateFlag.mountpoint | StateFlag.racy;
 const NO_HASH = Buffer.alloc(HASH_BYTES);
 
 const bytesOf = (words: Int32Array): Buffer => Buffer.from(words.buffer, words.byteOffset, words.byteLength);
@@ -34,7 +34,7 @@ const bytesOf = (words: Int32Array): Buffer => Buffer.from(words.buffer, words.b
  * be patched until `finish`; the last few MiB are patched in memory. Nothing is read from the file before its
  * header, which `finish` writes. Owns the file descriptor.
  */
-export class StateWriter {
+export class StateWriter implements NewState, StateSink {
   readonly path: string;
   readonly #newPath: string;
   readonly #startedAt: bigint;
@@ -88,7 +88,7 @@ export class StateWriter {
   }
 
   /** As append, with the hash of the reader's present entry. */
-  appendKnown(name: Buffer, stat: Int32Array, statAt: number, flags: number, reader: StateReader): number {
+  appendKnown(name: Buffer, stat: Int32Array, statAt: number, flags: number, reader: StateCursor): number {
     const at = this.#add(name, stat, statAt);
     const { words, resultAt } = reader;
     this.#results[at] = flags;
@@ -98,7 +98,7 @@ export class StateWriter {
   }
 
   /** Adds the reader's present entry as it stands, with `flags` on top of its own. */
-  copy(reader: StateReader, flags = 0): number {
+  copy(reader: StateCursor, flags = 0): number {
     return this.appendKnown(reader.name, reader.words, reader.statAt, reader.flags | flags, reader);
   }
 

@@ -1,4 +1,5 @@
 import type { TreePath } from '../model/tree-path.ts';
+import type { MovedFrom } from './scan-options.ts';
 
 /** An entry to be read: it is new, it differs from what the state says of it, or everything is read. */
 export interface WorkItem {
@@ -12,6 +13,8 @@ export interface WorkItem {
   readonly size: number;
   /** Hash of the entry in the base; undefined when it isn't there. */
   readonly previousHash: Buffer | undefined;
+  /** Where it was before its directory was renamed; it is unchanged since and need not be read. */
+  readonly from?: MovedFrom | undefined;
 }
 
 export interface WorkGroup {

@@ -5,7 +5,7 @@ import { blake3 } from '../model/digests.ts';
 import { TmError } from '../model/errors.ts';
 import { canonicalJson } from './canonical-json.ts';
 import { journalName } from './journal-name.ts';
-import { isKnownKind, JournalRecord } from './journal-records.ts';
+import { isKnownKind, type JournalRecord, kindsIn, recordSchema } from './journal-records.ts';
 import { hex, moment, openObject, whole } from './open-object.ts';
 import { fieldProblems } from './stored-json.ts';
 
@@ -22,14 +22,25 @@ const MAX_CLEAR_BYTES = 16 * 1024 * 1024;
 const MAX_SECTIONS = 65_536;
 const MAX_OBJECT_BYTES = 64 * 1024 * 1024;
 
-const Clear = openObject({
-  writer: z.string(),
-  number: whole.positive(),
-  previous: hex(CHAIN_BYTES),
-  ownerGeneration: whole.positive(),
-  time: moment,
-  records: z.array(JournalRecord).min(1),
-});
+const clearOf = (kinds: Parameters<typeof recordSchema>[0]) =>
+  openObject({
+    writer: z.string(),
+    number: whole.positive(),
+    previous: hex(CHAIN_BYTES),
+    ownerGeneration: whole.positive(),
+    time: moment,
+    records: z.array(recordSchema(kinds)).min(1),
+  });
+type ClearSchema = ReturnType<typeof clearOf>;
+const clearSchemas = new Map<string, ClearSchema>();
+
+/** The clear part's schema, for the kinds of record that occur in `clear`. */
+function schemaFor(clear: unknown): ClearSchema {
+  const kinds = kindsIn((clear as { records?: unknown } | null)?.records);
+  const schema = clearSchemas.get(String(kinds)) ?? clearOf(kinds);
+  clearSchemas.set(String(kinds), schema);
+  return schema;
+}
 
 /** The newest object of a writer's chain that somebody knows. */
 export interface ChainHead {
@@ -101,7 +112,7 @@ function u32(value: number): Buffer {
 }
 
 function clearProblem(clear: unknown): string | undefined {
-  const result = Clear.safeParse(clear);
+  const result = schemaFor(clear).safeParse(clear);
   return result.success ? undefined : fieldProblems(result.error);
 }
 
@@ -184,8 +195,8 @@ function statedPrevious(clear: unknown): Buffer | undefined {
   return result.success ? Buffer.from(result.data.previous, 'hex') : undefined;
 }
 
-function checkClear(name: string, clear: unknown, broken: Broken): z.infer<typeof Clear> {
-  const result = Clear.safeParse(clear);
+function checkClear(name: string, clear: unknown, broken: Broken): z.infer<ClearSchema> {
+  const result = schemaFor(clear).safeParse(clear);
   if (result.success) return result.data;
   const { data } = openObject({ records: z.array(z.unknown()) }).safeParse(clear);
   if (data && !data.records.every(isKnownKind))

@@ -65,8 +65,14 @@ export async function* readJournal(
 
 /** Whether a writer's chain goes on after `head`. Throws TM1212 where the chain does not hold it any more. */
 export async function isBehind(store: Store, writer: string, head: ChainHead | undefined): Promise<boolean> {
+  const following = hasObjectsAfter(store, writer, head?.number ?? 0); // asked for while the head is looked at
+  following.catch(() => {});
   if (head) await checkHead(store, writer, head);
-  for await (const _ of listJournal(store, writer, head?.number ?? 0)) return true;
+  return following;
+}
+
+async function hasObjectsAfter(store: Store, writer: string, number: number): Promise<boolean> {
+  for await (const _ of listJournal(store, writer, number)) return true;
   return false;
 }
 

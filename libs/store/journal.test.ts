@@ -155,7 +155,10 @@ describe('journal', () => {
   });
 
   it('has golden bytes of the fields that came later, which an object may lack', async () => {
-    const commit = Object.assign({}, COMMIT, { rootHint: '{"ino":"7","fsType":61267,"names":3}' });
+    const commit = Object.assign({}, COMMIT, {
+      rootHint: '{"ino":"7","fsType":61267,"names":3}',
+      gaps: ['agent-down', 'overflow'],
+    });
     const owner: JournalRecord = {
       kind: 'owner',
       registryId: '5f0c3c0e-6a44-4b8e-9a53-3b1b0a0d7c11',
@@ -172,6 +175,7 @@ describe('journal', () => {
     expect(clear).toContain(
       '"readTo":"2026-11-24T02:00:01.000Z","rootHint":"{\\"ino\\":\\"7\\",\\"fsType\\":61267,\\"names\\":3}","runs":',
     );
+    expect(clear).toContain('"gaps":["agent-down","overflow"],"kind":"commit"');
     expect((await read(store))[0]?.records).toEqual([owner, commit]);
   });
 

@@ -34,6 +34,14 @@ describe('limited store', () => {
     expect(time.at).toBe(20_000);
   });
 
+  it('gives no file away that could be read past the limit', () => {
+    const inner = Object.assign(new MemoryStore(), { fileOf: (name: string) => `/store/${name}` });
+    const limited = (download: number | undefined) =>
+      new LimitedStore(inner, { upload: 100, download }, world()).fileOf('a');
+    expect(limited(1e9)).toBeUndefined();
+    expect(limited(undefined)).toBe('/store/a');
+  });
+
   it('shares the rate among calls at once', async () => {
     const starts: number[] = [];
     const time = { now: () => 0, sleep: async (delay: number) => void starts.push(delay) };

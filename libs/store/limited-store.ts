@@ -1,41 +1,5 @@
+import { type LimitWorld, Pace, type StoreLimits } from './pace.ts';
 import type { CollectableStore, ObjectInfo } from './port.ts';
-
-/** Bytes of objects a second; undefined: as fast as it goes. */
-export interface StoreLimits {
-  readonly upload: number | undefined;
-  readonly download: number | undefined;
-}
-
-/** Clock, so that tests own it. */
-export interface LimitWorld {
-  /** Milliseconds of a clock that never goes back. */
-  readonly now: () => number;
-  /** May throw, to end the call that waits. */
-  readonly sleep: (milliseconds: number) => Promise<void>;
-}
-
-/**
- * One direction. Calls are given their spans of time one after the other: a call of n bytes takes n / rate seconds,
- * whoever else is waiting. Time in which nobody called is not saved up.
- */
-class Pace {
-  readonly #rate: number | undefined;
-  readonly #world: LimitWorld;
-  #free = Number.NEGATIVE_INFINITY;
-
-  constructor(rate: number | undefined, world: LimitWorld) {
-    this.#rate = rate;
-    this.#world = world;
-  }
-
-  /** Resolves when `bytes` may count as moved. `since`: when they began to move. */
-  async take(bytes: number, since: number): Promise<void> {
-    if (this.#rate === undefined || bytes === 0) return;
-    this.#free = Math.max(this.#free, since) + (bytes * 1000) / this.#rate;
-    const rest = this.#free - this.#world.now();
-    if (rest > 0) await this.#world.sleep(rest);
-  }
-}
 
 /**
  * Slows a store down to bytes a second in each direction. An object goes out as a whole, once its time has passed, so
@@ -46,12 +10,14 @@ export class LimitedStore implements CollectableStore {
   readonly #world: LimitWorld;
   readonly #up: Pace;
   readonly #down: Pace;
+  readonly #isFree: boolean;
 
   constructor(inner: CollectableStore, limits: StoreLimits, world: LimitWorld) {
     this.#inner = inner;
     this.#world = world;
     this.#up = new Pace(limits.upload, world);
     this.#down = new Pace(limits.download, world);
+    this.#isFree = limits.download === undefined;
   }
 
   get url(): string {
@@ -69,6 +35,11 @@ export class LimitedStore implements CollectableStore {
     const bytes = await this.#inner.read(name, range);
     await this.#down.take(bytes.length, since);
     return bytes;
+  }
+
+  /** Nobody may read past the limit. */
+  fileOf(name: string): string | undefined {
+    return this.#isFree ? this.#inner.fileOf?.(name) : undefined;
   }
 
   stat(name: string): Promise<ObjectInfo | undefined> {

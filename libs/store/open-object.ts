@@ -16,3 +16,12 @@ export const moment = z.iso.datetime({ precision: 3 });
 
 /** `bytes` bytes as lower-case hex. */
 export const hex = (bytes: number): z.ZodString => z.string().regex(new RegExp(`^[0-9a-f]{${bytes * 2}}$`));
+
+/** Makes a schema when it is first asked for: making all of them takes a tenth of a short command's time. */
+export function once<T>(make: () => T): () => T {
+  let made: T | undefined;
+  return () => {
+    made ??= make();
+    return made;
+  };
+}

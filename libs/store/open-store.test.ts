@@ -45,8 +45,15 @@ describe('openStore', () => {
     ]) {
       await expect(openStore(url, { create: true }), url).rejects.toEqual(code('TM1002'));
     }
-    await expect(openStore('gs://bucket/prefix', { create: true })).rejects.toThrow(
-      'comes with the services',
-    );
+    await expect(openStore('gs://Bucket/prefix', { create: true })).rejects.toEqual(code('TM1002'));
+  });
+
+  it('opens a place in a bucket without asking it', async () => {
+    const store = await openStore('gs://bucket/prefix/', {
+      create: false,
+      gcsEndpoint: 'http://127.0.0.1:1',
+    });
+    expect(store.url).toBe('gs://bucket/prefix');
+    await store.close();
   });
 });

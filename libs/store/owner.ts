@@ -14,7 +14,7 @@ const Owner = openObject({
   /** Number of the last journal object that the registry had taken in of each writer when it claimed the store. */
   takenIn: z.record(z.string(), whole),
   /** Where chains were broken when it claimed the store, earlier claims' gaps included: known, and gone on after. */
-  gaps: z.array(JournalGap).readonly().optional(),
+  gaps: z.array(JournalGap()).readonly().optional(),
   /** Generations whose claims were missing or damaged then. */
   lostClaims: z.array(whole).readonly().optional(),
   time: moment,

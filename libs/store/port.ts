@@ -19,6 +19,11 @@ export interface Store {
   create(name: string, parts: readonly Uint8Array[]): Promise<'created' | 'existed'>;
   /** The whole object, or `length` bytes from `offset`. Throws TM1205 (missing), TM1206 (shorter than asked). */
   read(name: string, range?: { offset: number; length: number }): Promise<Buffer>;
+  /**
+   * Path of the file that holds the object where objects lie as files on this host, for who reads many of them in threads
+   * of his own; whether it is there is not said. What is odd about it, `read` tells.
+   */
+  fileOf?(name: string): string | undefined;
   stat(name: string): Promise<ObjectInfo | undefined>;
   /** Objects whose names begin with `prefix`, ascending by name's bytes, from the first one after `after`. */
   list(prefix: string, after?: string): AsyncIterable<ObjectInfo>;

@@ -45,6 +45,10 @@ export class RetryingStore implements CollectableStore {
     return this.#retry(() => this.#inner.read(name, range));
   }
 
+  fileOf(name: string): string | undefined {
+    return this.#inner.fileOf?.(name);
+  }
+
   stat(name: string): Promise<ObjectInfo | undefined> {
     return this.#retry(() => this.#inner.stat(name));
   }

@@ -27,7 +27,7 @@ describe('store identity', () => {
 
   it('is undefined where there is no store, and an error where the store cannot say', async () => {
     expect(await readStoreIdentity(new MemoryStore())).toBeUndefined();
-    const faulty = new FaultyStore(new MemoryStore()).inject('stat', faults.unreachable());
+    const faulty = new FaultyStore(new MemoryStore()).inject('read', faults.unreachable());
     await expect(readStoreIdentity(faulty)).rejects.toEqual(code('TM1201'));
   });
 

@@ -23,8 +23,9 @@ export type StoreIdentity = z.infer<typeof StoreIdentity>;
 
 /** Undefined where there is no store yet. Throws TM1206 (damaged) or TM1209 (a newer major format). */
 export async function readStoreIdentity(store: Store): Promise<StoreIdentity | undefined> {
-  if ((await store.stat(STORE_IDENTITY_NAME)) === undefined) return undefined;
-  const value = parseStoredJson(STORE_IDENTITY_NAME, await store.read(STORE_IDENTITY_NAME));
+  const bytes = await unlessMissing(store.read(STORE_IDENTITY_NAME));
+  if (bytes === undefined) return undefined;
+  const value = parseStoredJson(STORE_IDENTITY_NAME, bytes);
   const { format } = checkStored(STORE_IDENTITY_NAME, Format, value);
   if (format > STORE_FORMAT) {
     throw new TmError(
@@ -33,6 +34,15 @@ export async function readStoreIdentity(store: Store): Promise<StoreIdentity | u
     );
   }
   return checkStored(STORE_IDENTITY_NAME, StoreIdentity, value);
+}
+
+async function unlessMissing(read: Promise<Buffer>): Promise<Buffer | undefined> {
+  try {
+    return await read;
+  } catch (error) {
+    if (error instanceof TmError && error.code === 'TM1205') return undefined;
+    throw error;
+  }
 }
 
 /** Makes the place a store. `storeId` is a UUID. Throws TM1207 where another one was made there meanwhile. */

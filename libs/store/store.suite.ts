@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { CollectableStore, ObjectInfo, Store } from './port.ts';
@@ -41,6 +42,12 @@ export function storeSuite(name: string, make: () => Promise<StoreUnderTest>): v
     describeRead(get);
     describeList(get);
     describeNames(get);
+
+    it('names the file of an object where objects lie as files', async () => {
+      await store.create('packs/aa/a', [bytes('first '), bytes('second')]);
+      const file = store.fileOf?.('packs/aa/a');
+      if (file !== undefined) expect(readFileSync(file, 'utf8')).toBe('first second');
+    });
 
     it('deletes, also what is not there', async () => {
       await store.create('packs/aa/one', [bytes('1')]);

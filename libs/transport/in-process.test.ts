@@ -6,6 +6,11 @@ import { transportSuite } from './transport.suite.ts';
 transportSuite(
   'in process',
   async (options) => new InProcessTransport({ backoff: async () => {}, ...options }),
+  {
+    redelivery:
+      'its messages are in the memory of the process, and end with it and with the backup that it makes',
+    pause: 'it has one queue a topic, whose order is that of all keys',
+  },
 );
 
 const message = (n: number) => ({ n }) as unknown as CommitMessage;

@@ -14,6 +14,9 @@ export interface InProcessOptions {
   readonly onPoison: (topic: Topic, message: unknown, error: unknown) => Promise<void>;
 }
 
+/** Nobody else takes the messages of this process. */
+const NEVER = new AbortController().signal;
+
 /** One topic: a bounded queue and the loop that empties it. */
 class Queue {
   readonly #waiting: unknown[] = [];
@@ -52,28 +55,31 @@ class Queue {
   }
 
   async #drain(handler: Handler<Topic>): Promise<void> {
+    let singly = 0;
     while (this.#waiting.length > 0 && !this.#closed) {
-      const messages = this.#waiting.slice(0, this.#options.batch);
-      const handled = await this.#deliver(handler, messages);
-      this.#waiting.splice(0, handled);
+      const messages = this.#waiting.slice(0, singly > 0 ? 1 : this.#options.batch);
+      const isDone = await this.#deliver(handler, messages);
+      singly = isDone ? Math.max(0, singly - 1) : messages.length;
+      if (isDone) this.#waiting.splice(0, messages.length);
       for (const free of this.#space.splice(0)) free();
     }
   }
 
-  /** How many of the messages are done with. */
-  async #deliver(handler: Handler<Topic>, messages: unknown[]): Promise<number> {
+  /** False: one of the messages can't be handled; they have to come one by one. */
+  async #deliver(handler: Handler<Topic>, messages: unknown[]): Promise<boolean> {
     for (let attempt = 1; ; attempt++) {
       try {
-        await handler(messages as never);
-        return messages.length;
+        await handler(messages as never, NEVER);
+        return true;
       } catch (error) {
         const retry = error instanceof TmError && error.spec.retry && attempt < this.#options.tries;
         if (retry && !this.#closed) {
           await this.#options.backoff(attempt);
           continue;
         }
+        if (messages.length > 1) return false;
         await this.#options.onPoison(this.#topic, messages[0], error);
-        return 1;
+        return true;
       }
     }
   }

@@ -1,19 +1,14 @@
-import type { ChangeMessage, CommitMessage, DeltaMessage } from '../contracts/messages.ts';
+import type { Topic, Topics } from '../contracts/messages.ts';
 
-/** The three topics and what travels on them. */
-export interface Topics {
-  'change-events': ChangeMessage;
-  'delta-sets': DeltaMessage;
-  commits: CommitMessage;
-}
-export type Topic = keyof Topics;
+export type { Topic, Topics };
 
 /**
  * Takes messages of one topic, in order. Resolving acknowledges all of them; an error that may be retried
- * (TmError.spec.retry) has the same messages come again, any other one makes the first message poison.
- * Messages may come twice.
+ * (TmError.spec.retry) has the same messages come again. After any other one they come one by one, and the one that
+ * fails alone is poison. Messages may come twice. `lost` is aborted when they were given to somebody else meanwhile:
+ * then going on is of no use, and does no harm.
  */
-export type Handler<T extends Topic> = (messages: readonly Topics[T][]) => Promise<void>;
+export type Handler<T extends Topic> = (messages: readonly Topics[T][], lost: AbortSignal) => Promise<void>;
 
 /** Messages between the stages: in this process or over Kafka. At least once; order only within a key. */
 export interface Transport {

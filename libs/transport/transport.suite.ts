@@ -1,22 +1,61 @@
-import { afterEach, describe, expect, it } from 'vitest';
-import type { ChangeMessage } from '../contracts/messages.ts';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { ChangeMessage, DeltaSegment } from '../contracts/messages.ts';
+import { blake3 } from '../model/digests.ts';
 import { TmError } from '../model/errors.ts';
+import { RecordWriter } from '../model/records.ts';
 import type { Handler, Topic, Transport } from './port.ts';
 
 export interface TransportOptions {
+  /** Transports of one place have the same topics and are of one group. */
+  readonly place: string;
   readonly capacity?: number;
   readonly batch?: number;
   readonly tries?: number;
   readonly onPoison: (topic: Topic, message: unknown, error: unknown) => Promise<void>;
 }
 
+/** What an adapter does not do by its nature, each with the reason. */
+export interface Lacks {
+  /** Publishers wait until the handler has made room. */
+  readonly backPressure?: string;
+  /** What was not handled is there for whoever comes next. */
+  readonly redelivery?: string;
+  /** While messages of one key wait to come again, those of others go on. */
+  readonly pause?: string;
+}
+
 export type MakeTransport = (options: TransportOptions) => Promise<Transport>;
+
+const bodyOf = (batchNo: number): Buffer => {
+  const writer = new RecordWriter();
+  writer.gone(Buffer.from('dir'), Buffer.from([0x30 + (batchNo % 7), 255]));
+  return writer.finish();
+};
 
 /** A message of a source (the key is source and shard); `batchNo` tells it from others. */
 const message = (batchNo: number, sourceId = 1, shard = 0): ChangeMessage => {
   const epoch = { generation: 1, counter: 1 };
   const header = { backupId: `backup of ${sourceId}`, sourceId, epoch, shard, batchNo, schema: 1 as const };
-  return { type: 'batch', header, count: 1, body: Buffer.from([batchNo, 255]), digest: Buffer.alloc(32, 1) };
+  const body = bodyOf(batchNo);
+  return { type: 'batch', header, count: 1, body, digest: blake3(body) };
+};
+const segment = (batchNo: number): DeltaSegment => {
+  const { header } = message(batchNo);
+  const counts = { added: 0, changed: 0, metadata: 0, deleted: 1, equal: 0, kept: 0 };
+  const body = bodyOf(batchNo);
+  return {
+    type: 'segment',
+    header,
+    batchCount: 1,
+    batchDigest: blake3(body),
+    count: 1,
+    body,
+    hashes: Buffer.alloc(32),
+    asBaseline: Buffer.alloc(1),
+    added: Buffer.alloc(32),
+    removed: Buffer.alloc(32),
+    counts,
+  };
 };
 const messages = (count: number, sourceId?: number, shard?: number): ChangeMessage[] =>
   Array.from({ length: count }, (_, i) => message(i, sourceId, shard));
@@ -45,9 +84,14 @@ class Inbox {
 }
 
 /** What every adapter of the transport port promises. */
-export function transportSuite(name: string, make: MakeTransport): void {
+export function transportSuite(name: string, make: MakeTransport, lacks: Lacks = {}): void {
   describe(`transport: ${name}`, () => {
     const open: Transport[] = [];
+    let places = 0;
+    let place = '';
+    beforeEach(() => {
+      place = `suite-${process.pid}-${++places}`;
+    });
     const poisoned: { topic: Topic; no: number; error: unknown }[] = [];
     const start = async (
       handler: Handler<'change-events'> | undefined,
@@ -57,7 +101,7 @@ export function transportSuite(name: string, make: MakeTransport): void {
       const onPoison = async (topic: Topic, one: unknown, error: unknown) => {
         poisoned.push({ topic, no: numberOf(one), error });
       };
-      const transport = await make({ onPoison, ...options });
+      const transport = await make({ place, onPoison, ...options });
       open.push(transport);
       if (handler) transport.subscribe('change-events', handler);
       return transport;
@@ -68,6 +112,9 @@ export function transportSuite(name: string, make: MakeTransport): void {
     flowCases(start);
     errorCases(start, poisoned);
     endCases(start);
+    if (!lacks.backPressure) backPressureCases(start);
+    if (!lacks.redelivery) redeliveryCases(start, poisoned);
+    if (!lacks.pause) pauseCases(start);
   });
 }
 
@@ -103,8 +150,10 @@ function flowCases(start: Start): void {
     const inbox = new Inbox();
     transport.subscribe('delta-sets', async (some) => inbox.add(some as unknown as ChangeMessage[]));
     await transport.publish('change-events', [message(0)]);
-    await transport.publish('delta-sets', messages(3) as never);
+    const segments = [0, 1, 2].map(segment);
+    await transport.publish('delta-sets', segments);
     await inbox.until(3);
+    expect(inbox.got).toEqual(segments);
     release.resolve();
   });
 
@@ -120,29 +169,6 @@ function flowCases(start: Start): void {
     await Promise.all(messages(50).map((one) => transport.publish('change-events', [one])));
     await inbox.until(50);
     expect(inbox.got).toHaveLength(50);
-  });
-
-  it('makes publishers wait at capacity, and lets them go on when there is room', async () => {
-    const release = Promise.withResolvers<void>();
-    const inbox = new Inbox();
-    const transport = await start(
-      async (some) => {
-        await release.promise;
-        inbox.add(some);
-      },
-      { capacity: 4, batch: 2 },
-    );
-    let accepted = 0;
-    const publishing = Promise.all(
-      messages(20).map((one) => transport.publish('change-events', [one]).then(() => accepted++)),
-    );
-    for (let i = 0; i < 100; i++) await new Promise((resolve) => setImmediate(resolve));
-    expect(accepted).toBeGreaterThanOrEqual(4);
-    expect(accepted).toBeLessThanOrEqual(6);
-    release.resolve();
-    await publishing;
-    await inbox.until(20);
-    expect(inbox.numbers).toEqual(messages(20).map(numberOf));
   });
 
   it('takes more messages in one publish than it holds', async () => {
@@ -191,6 +217,22 @@ function errorCases(start: Start, poisoned: readonly { topic: Topic; no: number;
     ]);
   });
 
+  it('sets aside the message that fails, not those that came with it', async () => {
+    const inbox = new Inbox();
+    const error = new TmError('TM1505', 'of the test');
+    const transport = await start(
+      async (some) => {
+        if (some.some((one) => numberOf(one) === 2)) throw error;
+        inbox.add(some);
+      },
+      { batch: 4 },
+    );
+    await transport.publish('change-events', messages(8));
+    await inbox.until(7);
+    expect(inbox.numbers).toEqual([0, 1, 3, 4, 5, 6, 7]);
+    expect(poisoned).toEqual([{ topic: 'change-events', no: 2, error }]);
+  });
+
   it('gives up a message whose error stays, after its tries', async () => {
     const inbox = new Inbox();
     let tries = 0;
@@ -229,6 +271,48 @@ function endCases(start: Start): void {
     expect(isDone).toBe(true);
   });
 
+  it('refuses to publish once closed, and may be closed twice', async () => {
+    const transport = await start(async () => {});
+    await transport.publish('change-events', [message(0)]);
+    await transport.close();
+    await expect(transport.publish('change-events', [message(9)])).rejects.toMatchObject({ code: 'TM1508' });
+    await transport.close();
+  });
+
+  it('hands over nothing once closed', async () => {
+    const inbox = new Inbox();
+    const transport = await start(async (some) => inbox.add(some));
+    await transport.close();
+    await transport.publish('change-events', [message(0)]).catch(() => {});
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(inbox.got).toEqual([]);
+  });
+}
+
+function backPressureCases(start: Start): void {
+  it('makes publishers wait at capacity, and lets them go on when there is room', async () => {
+    const release = Promise.withResolvers<void>();
+    const inbox = new Inbox();
+    const transport = await start(
+      async (some) => {
+        await release.promise;
+        inbox.add(some);
+      },
+      { capacity: 4, batch: 2 },
+    );
+    let accepted = 0;
+    const publishing = Promise.all(
+      messages(20).map((one) => transport.publish('change-events', [one]).then(() => accepted++)),
+    );
+    for (let i = 0; i < 100; i++) await new Promise((resolve) => setImmediate(resolve));
+    expect(accepted).toBeGreaterThanOrEqual(4);
+    expect(accepted).toBeLessThanOrEqual(6);
+    release.resolve();
+    await publishing;
+    await inbox.until(20);
+    expect(inbox.numbers).toEqual(messages(20).map(numberOf));
+  });
+
   it('refuses to publish once closed, also to those who wait for room, and may be closed twice', async () => {
     const release = Promise.withResolvers<void>();
     const transport = await start(() => release.promise, { capacity: 1, batch: 1 });
@@ -242,13 +326,59 @@ function endCases(start: Start): void {
     await expect(transport.publish('change-events', [message(9)])).rejects.toMatchObject({ code: 'TM1508' });
     await transport.close();
   });
+}
 
-  it('hands over nothing once closed', async () => {
+function redeliveryCases(start: Start, poisoned: readonly unknown[]): void {
+  it('has what a handler could not take come again, to whoever takes over', async () => {
+    const tried = Promise.withResolvers<void>();
+    const first = await start(async () => {
+      tried.resolve();
+      throw new TmError('TM1303', 'of the test');
+    });
+    await first.publish('change-events', messages(5));
+    await tried.promise;
+    await first.close();
     const inbox = new Inbox();
-    const transport = await start(async (some) => inbox.add(some));
-    await transport.close();
-    await transport.publish('change-events', [message(0)]).catch(() => {});
-    await new Promise((resolve) => setImmediate(resolve));
-    expect(inbox.got).toEqual([]);
+    await start(async (some) => inbox.add(some));
+    await inbox.until(5);
+    expect(inbox.numbers).toEqual([0, 1, 2, 3, 4]);
+    expect(poisoned).toEqual([]);
+  });
+
+  it('hands nothing over again that was taken: the next one goes on where the last one stopped', async () => {
+    const taken = new Inbox();
+    const first = await start(async (some) => taken.add(some), { batch: 2 });
+    await first.publish('change-events', messages(6));
+    await taken.until(6);
+    await first.close();
+    const inbox = new Inbox();
+    const second = await start(async (some) => inbox.add(some));
+    await second.publish('change-events', [message(6)]);
+    await inbox.until(1);
+    expect(inbox.numbers).toEqual([6]);
+  });
+}
+
+function pauseCases(start: Start): void {
+  it('goes on with other keys while messages of one wait to come again, and then in their order', async () => {
+    const inbox = new Inbox();
+    let isDown = true;
+    const transport = await start(
+      async (some) => {
+        if (isDown && some.some(({ header }) => header.sourceId === 1))
+          throw new TmError('TM1303', 'of the test');
+        inbox.add(some);
+      },
+      { batch: 1 },
+    );
+    await transport.publish('change-events', messages(4, 1));
+    for (const id of [2, 3, 4, 5]) await transport.publish('change-events', messages(4, id));
+    const others = () => inbox.got.filter(({ header }) => header.sourceId !== 1).length;
+    while (others() < 4) await inbox.until(inbox.got.length + 1);
+    expect(others()).toBe(inbox.got.length);
+    isDown = false;
+    await inbox.until(20);
+    const own = inbox.got.filter(({ header }) => header.sourceId === 1);
+    expect(own.map(numberOf)).toEqual([0, 1, 2, 3]);
   });
 }

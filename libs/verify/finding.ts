@@ -33,3 +33,13 @@ export async function finding(
     return false;
   }
 }
+
+/** A finding as it is told: of the backup only its label. */
+export interface ToldFinding extends Omit<Finding, 'backup'> {
+  readonly label?: string;
+}
+
+export const told = ({ backup, ...found }: Finding): ToldFinding => ({
+  ...found,
+  ...(backup && { label: backup.label }),
+});

@@ -1,6 +1,6 @@
 import { PlainMemory } from '../blocks/frame.ts';
+import type { FrameBlock } from '../blocks/intake.ts';
 import { type IndexedFrame, type PackIndex, packName, readPackIndex } from '../blocks/pack.ts';
-import { release } from '../codec/release.ts';
 import { Blake3Stream } from '../model/digests.ts';
 import { TmError } from '../model/errors.ts';
 import type { BlockSupplier } from '../restore/block-supplier.ts';
@@ -100,10 +100,11 @@ export class PackCheck {
       for (const frame of frames) {
         const from = frame.offset - start;
         const sealed = bytes.subarray(from, from + frame.length);
-        problems.push(...(await this.#frame(pack, frame, sealed, memory)));
-        blocks += frame.blocks.length;
+        const inFrame = frame.blocks;
+        problems.push(...(await this.#frame(pack, inFrame, sealed, memory)));
+        blocks += inFrame.length;
       }
-      release(bytes);
+      this.#supplier.release(bytes);
     }
     // Where single blocks are named already, they say more.
     if (!hasher.finish().equals(pack) && problems.length === 0)
@@ -111,7 +112,12 @@ export class PackCheck {
     return blocks;
   }
 
-  async #frame(pack: Buffer, frame: IndexedFrame, bytes: Buffer, memory: PlainMemory): Promise<Problem[]> {
+  async #frame(
+    pack: Buffer,
+    blocks: readonly FrameBlock[],
+    bytes: Buffer,
+    memory: PlainMemory,
+  ): Promise<Problem[]> {
     const problems: Problem[] = [];
     const bad = (id: Buffer, code: Problem['code']) =>
       problems.push({
@@ -124,11 +130,11 @@ export class PackCheck {
       plain = await this.#frames.open(bytes, memory);
     } catch (error) {
       if (!isDamage(error)) throw error;
-      for (const { id } of frame.blocks) bad(id, error.code);
+      for (const { id } of blocks) bad(id, error.code);
       return problems;
     }
     let at = 0;
-    for (const { id, length } of frame.blocks) {
+    for (const { id, length } of blocks) {
       const block = plain.subarray(at, at + length);
       at += length;
       if (block.length !== length || !this.#frames.idOf(block).equals(id)) bad(id, 'TM1601');

@@ -16,8 +16,9 @@ export interface PackList {
 }
 
 /**
- * Compares the registry's packs with the store's objects, both in order of their names. Some 100 bytes a pack, so 5 MB
- * for a TB. What the registry does not know is a notice.
+ * Compares the registry's packs of a domain with the store's objects, both in order of their names. Some 100 bytes a pack, so 5 MB
+ * for a TB. What the registry does not know of any
+ * domain is a notice.
  */
 export async function listPacks(
   domain: string,
@@ -32,13 +33,13 @@ export async function listPacks(
     for (; !object.done && (name === undefined || object.value.name < name); object = await objects.next())
       notice(object.value.name, onFinding);
   };
-  for await (const page of registry.blocks.packs(domain)) {
-    for (const { id, size, state } of page) {
+  for await (const page of registry.blocks.packs()) {
+    for (const { id, size, state, domain: owner } of page) {
       const name = packName(id);
       await unknownUntil(name);
       const found = !object.done && object.value.name === name ? object.value.size : undefined;
       if (found !== undefined) object = await objects.next();
-      if (state !== 'ready') continue;
+      if (state !== 'ready' || owner !== domain) continue;
       if (found === size) list.whole.push({ id, size });
       else {
         list.broken.push(id);

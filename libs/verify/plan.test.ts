@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
+import { choosePacks } from './check-packs.ts';
 import { planRanges } from './pack-check.ts';
-import { choosePacks } from './verify.ts';
 
 test('the ranges of a pack are the whole pack, and every frame lies in one of them', () => {
   fc.assert(

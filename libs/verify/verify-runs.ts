@@ -7,29 +7,36 @@ import type { ReadingKeys } from '../restore/block-supplier.ts';
 import { readJournalObject } from '../store/journal.ts';
 import { journalName } from '../store/journal-name.ts';
 import type { Store } from '../store/port.ts';
+import { backupsOf } from './backups-of.ts';
 import { finding, type OnFinding } from './finding.ts';
 
 /**
- * The runs that backups name, from which a registry is rebuilt: their frames and journal sections are there; with keys
+ * The runs that backups of a domain name, from which a registry is rebuilt: their frames and journal sections are there; with keys
  * they are opened and parsed and hold as many records as they say. Runs that backups share are checked once.
  */
 export class RunCheck {
   readonly #registry: Registry;
   readonly #store: Store;
+  readonly #domain: string;
   readonly #keys: ReadingKeys | undefined;
   readonly #onFinding: OnFinding;
   /** What was found of a run, by its first part: as many as there are runs, at most a few to a backup. */
   readonly #checked = new Map<string, boolean>();
 
-  constructor(registry: Registry, store: Store, keys: ReadingKeys | undefined, onFinding: OnFinding) {
+  constructor(
+    { registry, store, domain }: { registry: Registry; store: Store; domain: string },
+    keys: ReadingKeys | undefined,
+    onFinding: OnFinding,
+  ) {
     this.#registry = registry;
     this.#store = store;
+    this.#domain = domain;
     this.#keys = keys;
     this.#onFinding = onFinding;
   }
 
   async run(): Promise<void> {
-    for (const backup of await this.#registry.backups.list({})) {
+    for (const backup of await backupsOf(this.#registry, this.#domain)) {
       for (const run of await this.#registry.backups.runsOf(backup.sourceId, backup.seq)) {
         const name = JSON.stringify(run.parts[0] ?? run);
         const known = this.#checked.get(name);

@@ -3,12 +3,11 @@ import { TmError } from '../model/errors.ts';
 import type { Registry } from '../registry/port.ts';
 import { type ReadingKeys, StoreSupplier } from '../restore/block-supplier.ts';
 import type { FrameKeys } from '../restore/frame-reader.ts';
-import { InlinePool, type TaskPool, ThreadPool } from '../restore/thread-pool.ts';
 import type { Store } from '../store/port.ts';
+import { checkPacks, choosePacks, type PackPool, packPool } from './check-packs.ts';
 import { type Finding, finding, type OnFinding } from './finding.ts';
-import { PackCheck } from './pack-check.ts';
 import { type KnownPack, listPacks } from './pack-list.ts';
-import type { PackResult, PackTask } from './pack-task.ts';
+import type { PackResult } from './pack-task.ts';
 import { EntryCheck } from './verify-entries.ts';
 import { verifyJournal } from './verify-journal.ts';
 import { RunCheck } from './verify-runs.ts';
@@ -17,6 +16,8 @@ export type { Finding };
 
 export interface VerifyRequest {
   readonly domain: string;
+  /** Journals are of all domains: checking them once is enough. Default: true. */
+  readonly checksJournal?: boolean;
   /** Part of the packs, from 0 to 1, of which every block is read, decrypted and checked. */
   readonly readData: number;
   readonly threads: number;
@@ -24,6 +25,8 @@ export interface VerifyRequest {
   readonly random: () => number;
   readonly onFinding: OnFinding;
   readonly onProgress: (progress: { packs: number; bytes: number }) => void;
+  /** Told of every pack that is there with its right size, before it is checked. */
+  readonly onPack?: (pack: KnownPack) => void;
   readonly signal?: AbortSignal;
 }
 
@@ -61,22 +64,6 @@ export interface VerifyResult {
   notices: number;
 }
 
-const SCRIPT = new URL(
-  import.meta.url.endsWith('.ts') ? './verify-worker.ts' : './verify-worker.js',
-  import.meta.url,
-);
-
-/** A random part of the packs, at least one where a part is asked for; all in the order given. */
-export function choosePacks<P>(packs: readonly P[], part: number, random: () => number): Set<P> {
-  const wanted = Math.min(packs.length, Math.ceil(packs.length * part));
-  const all = [...packs];
-  for (let i = 0; i < wanted; i++) {
-    const other = i + Math.floor(random() * (all.length - i));
-    [all[i], all[other]] = [all[other]!, all[i]!];
-  }
-  return new Set(all.slice(0, wanted));
-}
-
 /**
  * Checks the store against the registry: journals, keys, packs, runs, and that every block that an entry names is there
  * and, if asked, whole. Names every file of every backup that damage hits.
@@ -84,7 +71,7 @@ export function choosePacks<P>(packs: readonly P[], part: number, random: () => 
 export class Verification {
   readonly #request: VerifyRequest;
   readonly #deps: VerifyDeps;
-  readonly #pool: TaskPool<PackTask, PackResult>;
+  readonly #pool: PackPool;
   readonly #entries: EntryCheck;
   /** Hex ids of blocks that were found missing or damaged: grows with the damage. */
   readonly #bad = new Set<string>();
@@ -92,8 +79,6 @@ export class Verification {
   readonly #badPacks = new Map<string, Buffer>();
   readonly #inBadPacks = new Set<string>();
   readonly #keys = new Map<string, Promise<boolean>>();
-  readonly #running = new Set<Promise<void>>();
-  #failure: unknown;
   readonly #result: VerifyResult = {
     packs: 0,
     packsRead: 0,
@@ -108,27 +93,26 @@ export class Verification {
     this.#deps = deps;
     const { registry, store, keys, frameKeys } = deps;
     const supplier = new StoreSupplier(registry, store, keys ?? frameKeys, request.signal);
-    const setup: FrameKeys = { domainId: frameKeys.domainId, dedupKey: frameKeys.dedupKey };
-    if (request.readData > 0) this.#pool = new ThreadPool(SCRIPT, setup, request.threads, supplier);
-    else {
-      const check = new PackCheck(setup, supplier);
-      this.#pool = new InlinePool((task) => check.run(task));
-    }
+    this.#pool = packPool(frameKeys, supplier, request.readData > 0 ? request.threads : 0);
     this.#entries = new EntryCheck(registry, request.domain, this.#found);
   }
 
   async run(): Promise<VerifyResult> {
     const { registry, store, keys } = this.#deps;
     try {
-      await this.#journal();
+      if (this.#request.checksJournal !== false) await this.#journal();
       await this.#domainKeys();
       const { whole, broken } = await listPacks(this.#request.domain, registry, store, this.#found);
       this.#result.packs = whole.length + broken.length;
       for (const id of broken) await this.#packIsBad(id);
-      await Promise.all([this.#packs(whole), this.#entries.findLacking()]);
-      await new RunCheck(registry, store, this.#request.readData > 0 ? keys : undefined, this.#found).run();
+      const both = await Promise.allSettled([this.#packs(whole), this.#entries.findLacking()]);
+      for (const one of both) if (one.status === 'rejected') throw one.reason;
+      await new RunCheck(
+        { registry, store, domain: this.#request.domain },
+        this.#request.readData > 0 ? keys : undefined,
+        this.#found,
+      ).run();
     } finally {
-      await Promise.allSettled(this.#running);
       await this.#pool.close();
     }
     await this.#recordDamage();
@@ -156,26 +140,14 @@ export class Verification {
   }
 
   async #packs(packs: readonly KnownPack[]): Promise<void> {
-    const { readData, random, onProgress } = this.#request;
+    const { readData, random, onProgress, onPack } = this.#request;
+    if (onPack) packs.forEach(onPack);
     const chosen = choosePacks(packs, readData, random);
     let done = 0;
-    for (const pack of packs) {
-      await this.#pool.ready();
-      if (this.#failure) break;
-      const task = this.#pool
-        .run({ pack: Buffer.from(pack.id), size: pack.size, readData: chosen.has(pack) })
-        .then((result) => this.#pack(pack, chosen.has(pack), result))
-        .catch((error) => {
-          this.#failure ??= error;
-        })
-        .finally(() => {
-          this.#running.delete(task);
-          onProgress({ packs: ++done, bytes: this.#result.bytes });
-        });
-      this.#running.add(task);
-    }
-    await Promise.all(this.#running);
-    if (this.#failure) throw this.#failure;
+    await checkPacks(this.#pool, packs, chosen, async (pack, wasRead, result) => {
+      await this.#pack(pack, wasRead, result);
+      onProgress({ packs: ++done, bytes: this.#result.bytes });
+    });
   }
 
   async #pack(pack: KnownPack, wasRead: boolean, result: PackResult): Promise<void> {

@@ -51,6 +51,23 @@ describe('words', () => {
       expect(lines[1]).toHaveProperty(key);
   });
 
+  test('status says how each folder stands', () => {
+    const { lines, last, status } = rig.json(['status']);
+    expect(status).toBe(0);
+    const [first] = lines.filter((line) => line.source === source);
+    expect(first).toMatchObject({
+      type: 'status',
+      lastFull: { label: labels[0], kind: 'full', state: 'committed' },
+      open: null,
+      failed: null,
+    });
+    expect(first!.ageSeconds).toBeGreaterThanOrEqual(0);
+    expect(last).toMatchObject({ type: 'summary', sources: 2, underWay: 0, failed: 0 });
+    expect(rig.run(['status']).stdout).toMatch(
+      new RegExp(`${source} {2}2\\d{7}T.* ago; last full ${labels[0]}`),
+    );
+  });
+
   test('--quiet says nothing but errors', () => {
     expect(rig.run(['backup', source, '--quiet'])).toMatchObject({ status: 0, stdout: '', stderr: '' });
     const failing = rig.run(['backup', rig.path('nowhere'), '--quiet']);
@@ -117,14 +134,14 @@ describe('words', () => {
     }
   });
 
-  test('a bad variable is named, and --server says that it comes later', () => {
+  test('a bad variable is named, and so is a bad option', () => {
     expect(rig.run(['backups'], { TIDEMARK_JSON: 'yes' })).toMatchObject({
       status: 2,
       stderr: expect.stringContaining('TIDEMARK_JSON=yes'),
     });
-    expect(rig.json(['backups', '--server', 'http://host']).last).toMatchObject({
+    expect(rig.json(['backups', '--server', 'host']).last).toMatchObject({
       code: 'TM1002',
-      message: expect.stringContaining('comes with the services'),
+      message: expect.stringContaining('--server=host: expected http(s)://HOST:PORT'),
     });
   });
 

@@ -2,9 +2,9 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { EXAMPLES } from '../../apps/cli/examples.ts';
-import { PINNED_NODE, VERSION } from '../../apps/cli/version.ts';
 import { CAUSES } from '../../libs/model/error-causes.ts';
 import { ERRORS } from '../../libs/model/errors.ts';
+import { PINNED_NODE, VERSION } from '../../libs/model/version.ts';
 import { pages } from '../../tools/docs.ts';
 
 const ROOT = join(import.meta.dirname, '../..');

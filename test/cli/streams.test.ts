@@ -63,6 +63,22 @@ describe('streams', () => {
         bytesPerSecond: expect.any(Number),
       });
   });
+
+  test('progress goes on within one large file, at most twice a second', () => {
+    const dir = rig.folder('large');
+    const size = 64 * 1024 * 1024;
+    writeFileSync(rig.path('large/file'), randomBytes(size));
+    const { lines, last } = rig.json(['backup', dir, '--limit-upload', '16M']);
+    const told = lines.filter(({ type }) => type === 'progress');
+    const within = told.filter(({ bytesDone }) => Number(bytesDone) > 0 && Number(bytesDone) < size);
+    expect(within.length).toBeGreaterThan(1);
+    for (const line of within) expect(line).toMatchObject({ filesDone: 0, bytesTotal: size });
+    expect(within.at(-1)).toMatchObject({ secondsLeft: expect.any(Number) });
+    expect(told.length).toBeLessThanOrEqual(Number(last.seconds) * 2 + 1);
+    expect(told.map(({ bytesDone }) => bytesDone)).toEqual(
+      told.map(({ bytesDone }) => bytesDone).toSorted((a, b) => Number(a) - Number(b)),
+    );
+  });
 });
 
 describe('paths that are no UTF-8', () => {
@@ -100,6 +116,21 @@ describe('limits', () => {
     expect(stopped.stdout).toContain('TM1508');
     expect(performance.now() - started).toBeLessThan(14_000);
     expect(rig.json(['backup', dir])).toMatchObject({ status: 0, last: { added: 1 } });
+  });
+
+  test('signals that come at once are one wish to end', () => {
+    const dir = rig.folder('signalled');
+    writeFileSync(rig.path('signalled/random'), randomBytes(300_000));
+    const { stdout } = rig.bash(
+      `out="${rig.path('signalled.json')}"
+       "$NODE" ${interrupted(dir).join(' ')} > "$out" & pid=$!
+       until grep -q progress "$out"; do sleep 0.05; done
+       for i in 1 2 3; do kill -TERM $pid; sleep 0.01; done
+       wait $pid; echo $?; cat "$out"`,
+    );
+    expect(stdout).toMatch(/^130\n/);
+    expect(stdout).toContain('TM1508');
+    expect(rig.json(['backup', dir])).toMatchObject({ status: 0, last: { added: 2 } });
   });
 });
 

@@ -165,3 +165,30 @@ for i in range(300):
   expect(rig.json(['restore', 'latest', '--source', source, '--to', target]).status).toBe(0);
   expect(readFileSync(`${target}/folder/file`, 'utf8')).toBe('below');
 });
+
+test('an ordinary user gets the extended attributes of read-only files back', {
+  timeout: 120_000,
+}, async (context) => {
+  const source = rig.folder('attributes/source');
+  const env = { TIDEMARK_HOME: rig.path('attributes/home') };
+  const set = 'import os, sys; os.setxattr(sys.argv[1], "user.note", b"kept")';
+  for (const mode of [0o444, 0o400, 0o555]) {
+    const path = `${source}/${mode.toString(8)}`;
+    writeFileSync(path, 'read only');
+    const done = spawnSync('python3', ['-c', set, path]);
+    if (done.status !== 0) context.skip('no extended attributes of users here');
+    chmodSync(path, mode);
+  }
+  expect(asUser(context, ['backup', source], env).status).toBe(0);
+  const target = rig.path('attributes/target');
+  const restored = asUser(context, ['restore', 'latest', '--to', target], env);
+  expect(restored.status, restored.stdout).toBe(0);
+  const get = 'import os, sys; print(os.getxattr(sys.argv[1], "user.note").decode())';
+  for (const name of readdirSync(target)) {
+    expect(spawnSync('python3', ['-c', get, `${target}/${name}`], { encoding: 'utf8' }).stdout).toBe(
+      'kept\n',
+    );
+    expect((statSync(`${target}/${name}`).mode & 0o777).toString(8)).toBe(name);
+  }
+  expect(readdirSync(target)).toHaveLength(3);
+});

@@ -7,6 +7,8 @@ interface Entry {
   readonly type: string;
   readonly text: string;
   readonly allocated: bigint;
+  /** Inode number of an entry with several names; the names a backup knows to be one file by it. */
+  readonly inode?: bigint;
 }
 
 /** A tree as it was: entries by path (bytes as latin1), the root being ''. */
@@ -65,13 +67,19 @@ export function snapshot(root: string): Snapshot {
     if (type !== 'symlink') facts.push(`mode ${(Number(stat.mode) & 0o7777).toString(8)}`);
     if (type === 'symlink') facts.push(sha(readlinkSync(file, { encoding: 'buffer' })));
     if (type === 'device') facts.push(`rdev ${stat.rdev}`);
+    const isLinked = type !== 'directory' && stat.nlink > 1n;
     if (type === 'file') facts.push(`size ${stat.size}`, sha(readFileSync(file)));
-    if (type !== 'directory' && stat.nlink > 1n) {
+    if (isLinked) {
       const first = groups.get(stat.ino) ?? path;
       groups.set(stat.ino, first);
       facts.push(`linked with ${first}`);
     }
-    entries.set(path, { type, text: facts.join(' '), allocated: stat.blocks * 512n });
+    entries.set(path, {
+      type,
+      text: facts.join(' '),
+      allocated: stat.blocks * 512n,
+      ...(isLinked ? { inode: stat.ino } : {}),
+    });
   }
   return entries;
 }

@@ -3,7 +3,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'vitest';
 import type { Engine } from '../../libs/embedded/engine.ts';
-import { stateIdentity } from '../../libs/embedded/open-scan.ts';
+import { stateIdentity } from '../../libs/embedded/scan-base.ts';
 import { TmError } from '../../libs/model/errors.ts';
 import type { BackupsTable } from '../../libs/registry/port.ts';
 import { peekState } from '../../libs/scan/index.ts';
@@ -135,12 +135,13 @@ function failing(
   times: number,
 ): void {
   const { backups } = engine.registry;
-  const real = backups[call].bind(backups) as (...args: unknown[]) => Promise<void>;
+  const real = backups[call].bind(backups) as (...args: unknown[]) => Promise<unknown>;
   let calls = 0;
   const faulty = async (...args: unknown[]) => {
     const fails = ++calls <= times;
-    if (!fails || when === 'after') await real(...args);
+    const result = !fails || when === 'after' ? await real(...args) : undefined;
     if (fails) throw new TmError('TM1303', 'a fault of the test');
+    return result;
   };
   Object.assign(backups, { [call]: faulty } as Partial<BackupsTable>);
 }
@@ -168,7 +169,8 @@ test('a registry that fails at the commit for good leaves it to the journal: the
     expect(last).toMatchObject({ state: 'committed' });
     const { uid } = (await engine.registry.backups.sources()).find(({ id }) => id === last.sourceId)!;
     // Without its state everything would be read again, and what is a mount point would be forgotten.
-    const known = peekState(engine.home.stateFile(uid), stateIdentity(uid, last, last.stateDigest!));
+    const stateFile = engine.home.stateFile(uid);
+    const known = peekState(stateFile, stateIdentity(uid, last, last.stateDigest!), `${stateFile}.peeked`);
     expect(known).toBeDefined();
     known!.close();
   });

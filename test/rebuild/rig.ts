@@ -73,7 +73,14 @@ export class Rig {
     return { status, lines, last: lines.at(-1) ?? { type: 'nothing' }, text: stdout + stderr };
   }
 
-  /** As above, and it has to work. */
+  /** What people read of a command that works. */
+  told(home: string, ...args: string[]): { stdout: string; stderr: string } {
+    const said = spawnSync(process.execPath, [MAIN, ...args], { env: this.env(home), encoding: 'utf8' });
+    expect(said.status, said.stderr).toBe(0);
+    return said;
+  }
+
+  /** As `tidemark`, and it has to work. */
   done(home: string, ...args: string[]): Said {
     const said = this.tidemark(home, args);
     expect(said.status, `${args.join(' ')}: ${said.text}`).toBe(0);
@@ -121,7 +128,12 @@ export class Rig {
   }
 }
 
-export const backUp = (engine: Engine, dir: string, kind?: BackupKind): Promise<BackupInfo> =>
+export const backUp = (
+  engine: Engine,
+  dir: string,
+  kind?: BackupKind,
+  gaps?: readonly string[],
+): Promise<BackupInfo> =>
   backup(engine, {
     dir,
     kind,
@@ -130,6 +142,7 @@ export const backUp = (engine: Engine, dir: string, kind?: BackupKind): Promise<
     oneFileSystem: false,
     acceptRoot: false,
     threads: 1,
+    gaps,
     onProblem: ({ message }) => expect.unreachable(message),
     onProgress: () => {},
     signal: new AbortController().signal,

@@ -5,9 +5,9 @@ import { messageToDisplay } from '../display.ts';
 
 const MARKS: Readonly<Record<Status, string>> = { ok: 'ok     ', warning: 'warning', failed: 'FAILED ' };
 
-export async function doctor({ settings, output }: Context): Promise<number> {
+export async function doctor({ settings, output }: Context, [dir]: string[]): Promise<number> {
   const counts = { ok: 0, warning: 0, failed: 0 };
-  for await (const { name, status, message, guidance } of examine(settings, process.env)) {
+  for await (const { name, status, message, guidance } of examine(settings, process.env, dir)) {
     counts[status]++;
     output.line({ type: 'check', name, status, message, guidance }, () => {
       const remedy = guidance === undefined ? '' : `\n         ${messageToDisplay(guidance)}`;

@@ -1,7 +1,8 @@
-import { findSource } from '../../../libs/embedded/find-backup.ts';
-import { publishOutbox } from '../../../libs/embedded/outbox.ts';
+import { findSource } from '../../../libs/catalogue/find-backup.ts';
+import type { CatalogueSource } from '../../../libs/catalogue/port.ts';
+import { publishOutbox } from '../../../libs/cell/outbox.ts';
+import { embeddedReader } from '../../../libs/embedded/embedded-reader.ts';
 import { TmError } from '../../../libs/model/errors.ts';
-import type { SourceRow } from '../../../libs/registry/port.ts';
 import { expireSource, planSource } from '../../../libs/retain/expire-source.ts';
 import type { ExpiryDecision } from '../../../libs/retain/plan-expiry.ts';
 import { type Context, withEngine } from '../context.ts';
@@ -21,7 +22,8 @@ export async function expire(context: Context, [dir]: string[], options: Options
   return withEngine(context, false, async (engine) => {
     const { registry } = engine;
     const name = dir ?? settings.source;
-    const sources = name === undefined ? await registry.backups.sources() : [await findSource(engine, name)];
+    const reader = embeddedReader(engine);
+    const sources = name === undefined ? await reader.catalogue.sources() : [await findSource(reader, name)];
     const summary = { kept: 0, expired: 0, droppedEntries: 0 };
     let exit = 0;
     for (const source of sources) {
@@ -52,7 +54,7 @@ export async function expire(context: Context, [dir]: string[], options: Options
 
 function print(
   { output }: Context,
-  source: SourceRow,
+  source: CatalogueSource,
   { backup, action, reasons }: ExpiryDecision,
   dryRun: boolean,
 ): void {

@@ -1,30 +1,21 @@
-import { committed, type FoundBackup } from '../../../libs/embedded/find-backup.ts';
-import { bytesToDisplay, joinPath, pathToDisplay, pathToJson } from '../../../libs/model/tree-path.ts';
+import { findSource } from '../../../libs/catalogue/find-backup.ts';
+import type { FoundEntry } from '../../../libs/catalogue/port.ts';
+import { bytesToDisplay, pathToDisplay, pathToJson } from '../../../libs/model/tree-path.ts';
 import { type Context, withReader } from '../context.ts';
-import { findPattern } from '../find-pattern.ts';
 import { rootToJson } from '../output.ts';
 
 /** Finds paths in all backups; each once, with the newest backup of its source that holds it. */
 export async function find(context: Context, [pattern]: string[]): Promise<number> {
-  const { nameLike, matches } = findPattern(pattern!);
-  return withReader(context, async (engine) => {
-    const all = await committed(engine, context.settings.source);
-    for (const backups of Map.groupBy(all, ({ source }) => source.id).values()) {
-      const bySeq = new Map(backups.map((one) => [one.backup.seq, one]));
-      const newest = Math.max(...bySeq.keys());
-      const { id } = backups[0]!.source;
-      for await (const page of engine.registry.entries.find(id, [...bySeq.keys()], nameLike)) {
-        for (const { dir, name, seq } of page) {
-          const path = joinPath(dir, name);
-          if (matches(path)) print(context, bySeq.get(seq)!, path, seq < newest);
-        }
-      }
-    }
+  const { settings } = context;
+  return withReader(context, async (reader) => {
+    const source = settings.source === undefined ? undefined : await findSource(reader, settings.source);
+    for await (const page of reader.catalogue.find(pattern!, source))
+      for (const found of page) print(context, found);
     return 0;
   });
 }
 
-function print({ output }: Context, { backup, source }: FoundBackup, path: Buffer, deleted: boolean): void {
+function print({ output }: Context, { backup, source, path, deleted }: FoundEntry): void {
   output.line(
     {
       type: 'found',

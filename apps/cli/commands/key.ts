@@ -1,12 +1,12 @@
 import { recipientOf } from '../../../libs/blocks/keys.ts';
 import { readIdentity } from '../../../libs/embedded/domain-files.ts';
 import { TmError } from '../../../libs/model/errors.ts';
-import { type Context, withReader } from '../context.ts';
+import { type Context, withLookingEngine } from '../context.ts';
 
 /** `key show`: never shows the identity itself. */
 export async function key(context: Context, [action]: string[]): Promise<number> {
   if (action !== 'show') throw new TmError('TM1001', `key ${action}: only \`key show\` is known`);
-  return withReader(context, async (engine) => {
+  return withLookingEngine(context, async (engine) => {
     const file = context.settings.identityFile ?? engine.home.identityFile;
     const recipient = await recipientOf(await readIdentity(engine.home, context.settings));
     context.output.line(

@@ -1,4 +1,4 @@
-import { findBackup } from '../../../libs/embedded/find-backup.ts';
+import { findBackup } from '../../../libs/catalogue/find-backup.ts';
 import { decodeState, EntryType } from '../../../libs/model/entry.ts';
 import { TmError } from '../../../libs/model/errors.ts';
 import { fromSlashes, joinPath, pathToDisplay, pathToJson } from '../../../libs/model/tree-path.ts';
@@ -12,14 +12,12 @@ export async function ls(
   [label, path = '']: string[],
   options: { recursive?: boolean },
 ): Promise<number> {
-  return withReader(context, async (engine) => {
-    const { backup, source } = await findBackup(engine, label!, context.settings.source);
+  return withReader(context, async (reader) => {
+    const wanted = await findBackup(reader, label!, context.settings.source);
     const within = fromSlashes(path);
     let found = false;
-    for await (const page of engine.registry.entries.list(source.id, backup.seq, {
-      within,
-      depth: options.recursive ? 'all' : 'children',
-    })) {
+    const depth = options.recursive ? 'all' : 'children';
+    for await (const page of reader.catalogue.entries(wanted).list({ within, depth })) {
       for (const { dir, name, state } of page) {
         found = true;
         const entry = decodeState(state);

@@ -1,6 +1,7 @@
-import { publishOutbox } from '../../../libs/embedded/outbox.ts';
-import { recover } from '../../../libs/embedded/recover.ts';
+import { publishOutbox } from '../../../libs/cell/outbox.ts';
+import { recover } from '../../../libs/cell/recover.ts';
 import { prune as runPrune } from '../../../libs/retain/prune.ts';
+import type { ObjectInfo } from '../../../libs/store/port.ts';
 import { type Context, withEngine } from '../context.ts';
 import { formatBytes } from '../output.ts';
 
@@ -13,20 +14,19 @@ export async function prune(
   const dryRun = options.dryRun === true;
   const started = performance.now();
   return withEngine(context, false, async (engine) => {
-    const { registry, store, domain } = engine;
-    const result = await runPrune(
-      {
-        domain: domain.id,
-        dryRun,
-        signal,
-        onOrphan: ({ name, size }) =>
-          output.line(
-            { type: 'orphan', object: name, bytes: size },
-            () => `unknown to the registry, left alone: ${name} (${formatBytes(size)})`,
-          ),
-      },
-      { registry, store, recover: () => recover(engine, true) },
-    );
+    const { registry, store } = engine;
+    const deps = { registry, store, recover: () => recover(engine, true) };
+    const onOrphan = ({ name, size }: ObjectInfo) =>
+      output.line(
+        { type: 'orphan', object: name, bytes: size },
+        () => `unknown to the registry, left alone: ${name} (${formatBytes(size)})`,
+      );
+    const result = await runPrune({ domain: engine.domain.id, dryRun, signal, onOrphan }, deps);
+    for (const { id } of await registry.domains.list()) {
+      if (id === engine.domain.id) continue;
+      const more = await runPrune({ domain: id, dryRun, signal, onOrphan: () => {} }, deps);
+      for (const name of ['packs', 'bytes', 'idleBytes'] as const) result[name] += more[name];
+    }
     await publishOutbox(engine);
     const seconds = Number(((performance.now() - started) / 1000).toFixed(3));
     output.line({ type: 'summary', ...result, dryRun, seconds }, () => {

@@ -1,12 +1,11 @@
 import { resolve } from 'node:path';
-import { findBackup, findBackupAt } from '../../../libs/embedded/find-backup.ts';
-import { ownFolders } from '../../../libs/embedded/own-folders.ts';
-import { readingKeys } from '../../../libs/embedded/reading-keys.ts';
+import type { BackupReader } from '../../../libs/catalogue/backup-reader.ts';
+import { findBackup, findBackupAt } from '../../../libs/catalogue/find-backup.ts';
 import { fromText } from '../../../libs/model/byte-text.ts';
 import { TmError } from '../../../libs/model/errors.ts';
 import { fromSlashes, joinPath, pathToDisplay, pathToJson } from '../../../libs/model/tree-path.ts';
 import { restore as runRestore } from '../../../libs/restore/restore.ts';
-import { type Context, withReading } from '../context.ts';
+import { type Context, withReader } from '../context.ts';
 import { formatBytes } from '../output.ts';
 import { ProgressLine } from '../progress.ts';
 
@@ -26,22 +25,21 @@ export async function restore(context: Context, args: string[], options: Options
   if (label === undefined) throw new TmError('TM1001', 'give a LABEL (or `latest`), or --at TIME');
   const started = performance.now();
   const line = new ProgressLine(output, () => performance.now());
-  return withReading(context, async (engine) => {
-    const { backup, source } =
+  const work = async (reader: BackupReader) => {
+    const wanted =
       options.at === undefined
-        ? await findBackup(engine, label, settings.source)
-        : await findBackupAt(engine, options.at, settings.source);
+        ? await findBackup(reader, label, settings.source)
+        : await findBackupAt(reader, options.at, settings.source);
+    const { backup, source } = wanted;
     const result = await runRestore(
       {
-        sourceId: source.id,
-        seq: backup.seq,
         paths: paths.map((path) => fromSlashes(path)),
         target: options.inPlace ? source.root : fromText(resolve(options.to!)),
         delete: options.delete === true,
         dryRun: options.dryRun === true,
         threads: settings.threads,
-        spoolDir: engine.home.spool,
-        forbidden: ownFolders(engine),
+        spoolDir: reader.spoolDir,
+        forbidden: reader.forbidden(),
         onProblem: ({ code, dir, name, message }) => output.problem(code, dir, name, message),
         onProgress: (done) => line.show(done),
         ...(options.dryRun
@@ -57,7 +55,7 @@ export async function restore(context: Context, args: string[], options: Options
           : {}),
         signal,
       },
-      { registry: engine.registry, store: engine.store, keys: await readingKeys(engine) },
+      { entries: reader.catalogue.entries(wanted), ...(await reader.blocks(wanted, signal)) },
     );
     const seconds = Number(((performance.now() - started) / 1000).toFixed(3));
     output.line({ type: 'summary', label: backup.label, ...result, seconds }, () => {
@@ -66,5 +64,6 @@ export async function restore(context: Context, args: string[], options: Options
       return `${done} ${backup.label}: ${files} files, ${formatBytes(bytes)}; ${added} added, ${changed} changed, ${metadata} metadata only, ${deleted} deleted, ${unchanged} were as they should be, ${problems} problems, ${seconds} s`;
     });
     return result.problems > 0 ? 3 : 0;
-  });
+  };
+  return withReader(context, work, { readsPacks: true });
 }

@@ -1,7 +1,9 @@
 import { BlockKind } from '../../../libs/blocks/intake.ts';
+import { findBackup } from '../../../libs/catalogue/find-backup.ts';
+import type { FoundBackup } from '../../../libs/catalogue/port.ts';
+import { stillCommitted } from '../../../libs/cell/still-committed.ts';
+import { embeddedReader } from '../../../libs/embedded/embedded-reader.ts';
 import type { Engine } from '../../../libs/embedded/engine.ts';
-import { type FoundBackup, findBackup } from '../../../libs/embedded/find-backup.ts';
-import { stillCommitted } from '../../../libs/embedded/still-committed.ts';
 import { type Context, withEngine } from '../context.ts';
 import { parseTags } from '../tags.ts';
 
@@ -10,7 +12,7 @@ type Tags = Record<string, string>;
 export async function tag(context: Context, [label, ...pairs]: string[]): Promise<number> {
   const changes = parseTags(pairs);
   return withEngine(context, false, async (engine) => {
-    const found = await findBackup(engine, label!, context.settings.source);
+    const found = await findBackup(embeddedReader(engine), label!, context.settings.source);
     const tags = await engine.registry.backups.deciding(found.source.id, () => retag(engine, found, changes));
     context.output.line(
       { type: 'summary', label: found.backup.label, tags },

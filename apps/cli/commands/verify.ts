@@ -1,10 +1,13 @@
-import { dataKeyName } from '../../../libs/embedded/data-key.ts';
-import { readingKeys } from '../../../libs/embedded/reading-keys.ts';
-import { recordDamage } from '../../../libs/embedded/record-damage.ts';
+import type { DomainKeys } from '../../../libs/blocks/keys.ts';
+import { committed } from '../../../libs/catalogue/find-backup.ts';
+import { recordDamage } from '../../../libs/cell/record-damage.ts';
+import { dataKeyName } from '../../../libs/commit/data-key.ts';
+import type { Engine } from '../../../libs/embedded/engine.ts';
 import { ERRORS, TmError } from '../../../libs/model/errors.ts';
 import { pathToDisplay, pathToJson } from '../../../libs/model/tree-path.ts';
-import { type Finding, Verification, type VerifyResult } from '../../../libs/verify/verify.ts';
-import { type Context, withReading } from '../context.ts';
+import { type Finding, type ToldFinding, told } from '../../../libs/verify/finding.ts';
+import { Verification, type VerifyResult } from '../../../libs/verify/verify.ts';
+import { type Context, withReadingEngine } from '../context.ts';
 import { formatBytes, type Output } from '../output.ts';
 
 /** `--read-data` or `--read-data=N%` as a part from 0 to 1. */
@@ -23,42 +26,99 @@ export async function verify(
   _args: string[],
   options: { readData?: string | boolean },
 ): Promise<number> {
-  const { output, settings, signal } = context;
+  const { output, settings } = context;
   const readData = partOf(options.readData);
   const started = performance.now();
-  return withReading(context, async (engine) => {
-    const { registry, store, domain } = engine;
-    const keys = readData > 0 ? await readingKeys(engine) : undefined;
-    const request = {
-      domain: domain.id,
-      readData,
-      threads: settings.threads,
-      random: Math.random,
-      onFinding: (finding: Finding) => tell(output, finding),
-      onProgress: ({ packs, bytes }: { packs: number; bytes: number }) =>
-        output.progress(
-          () => ({ packs, bytes }),
-          () => `${packs} packs, ${formatBytes(bytes)}`,
-        ),
-      signal,
-    };
-    const deps = {
-      registry,
-      store,
-      keys,
-      frameKeys: { domainId: domain.id, dedupKey: domain.dedupKey },
-      dataKeyName,
-      domainKeys: `keys/${domain.id}/`,
-      known: engine.damage,
-      onDamage: async (damage: Parameters<typeof recordDamage>[1]) => {
-        if (engine.damage.length === 0) await recordDamage(engine, damage);
-      },
-    };
-    const result = await new Verification(request, deps).run();
-    const seconds = Number(((performance.now() - started) / 1000).toFixed(3));
-    output.line({ type: 'summary', ...result, seconds }, () => summary(result, seconds));
-    return result.findings > 0 ? 4 : 0;
+  const result = settings.server ? await overServices(context, readData) : await embedded(context, readData);
+  const seconds = Number(((performance.now() - started) / 1000).toFixed(3));
+  output.line({ type: 'summary', ...result, seconds }, () => summary(result, seconds));
+  return result.findings > 0 ? 4 : 0;
+}
+
+/** What both ways have in common. */
+const requestOf = ({ output, settings, signal }: Context, readData: number) => ({
+  readData,
+  threads: settings.threads,
+  random: Math.random,
+  onProgress: ({ packs, bytes }: { packs: number; bytes: number }) =>
+    output.progress(
+      () => ({ packs, bytes }),
+      () => `${packs} packs, ${formatBytes(bytes)}`,
+    ),
+  signal,
+});
+
+/** All domains, the home's own first; of those that the identity does not open, nothing is decrypted. */
+function embedded(context: Context, readData: number): Promise<VerifyResult> {
+  return withReadingEngine(context, async (engine) => {
+    const all = await engine.registry.domains.list();
+    const others = all.filter(({ id }) => id !== engine.domain.id);
+    const result = await verifyDomain(context, engine, engine.domain, readData);
+    for (const domain of others) {
+      const more = await verifyDomain(context, engine, domain, readData);
+      for (const name of COUNTS) result[name] += more[name];
+    }
+    return result;
   });
+}
+
+const COUNTS = ['packs', 'packsRead', 'bytes', 'blocks', 'findings', 'notices'] as const;
+
+async function verifyDomain(
+  context: Context,
+  engine: Engine,
+  domain: DomainKeys,
+  readData: number,
+): Promise<VerifyResult> {
+  const { registry, store } = engine;
+  const isOwn = domain.id === engine.domain.id;
+  const keys = readData > 0 ? await keysOf(context, engine, domain, isOwn) : undefined;
+  const request = {
+    ...requestOf(context, keys ? readData : 0),
+    domain: domain.id,
+    checksJournal: isOwn,
+    onFinding: (finding: Finding) => tell(context.output, told(finding)),
+  };
+  const deps = {
+    registry,
+    store,
+    keys,
+    frameKeys: { domainId: domain.id, dedupKey: domain.dedupKey },
+    dataKeyName,
+    domainKeys: `keys/${domain.id}/`,
+    known: isOwn ? engine.damage : [],
+    onDamage: async (damage: Parameters<typeof recordDamage>[2]) => {
+      if (engine.damage.length === 0) await recordDamage(engine, domain.id, damage);
+    },
+  };
+  return new Verification(request, deps).run();
+}
+
+async function keysOf({ output }: Context, engine: Engine, { id }: DomainKeys, isOwn: boolean) {
+  try {
+    return await engine.readingKeys(id);
+  } catch (error) {
+    const isOthers = error instanceof TmError && error.code === 'TM1401';
+    if (isOwn || !isOthers) throw error;
+    output.warning(new TmError('TM1401', `the blocks of domain ${id} are not read`, { cause: error }));
+    return undefined;
+  }
+}
+
+/** All domains that have backups, or that of --source. */
+async function overServices(context: Context, readData: number): Promise<VerifyResult> {
+  const { withServer } = await import('../with-server.ts');
+  const { verifyRemote } = await import('../../../libs/remote/verify-remote.ts');
+  return withServer(context, async ({ control }, reader) =>
+    verifyRemote(
+      {
+        ...requestOf(context, readData),
+        backups: await committed(reader, context.settings.source),
+        onFinding: (finding) => tell(context.output, finding),
+      },
+      { control, reader },
+    ),
+  );
 }
 
 function summary(
@@ -71,10 +131,10 @@ function summary(
   return `${packs} packs${read}: ${verdict}${more}, ${seconds} s`;
 }
 
-function tell(output: Output, { code, notice, object, block, backup, path, message }: Finding): void {
-  const json = { type: 'finding', code, notice, object, block, label: backup?.label };
+function tell(output: Output, { code, notice, object, block, label, path, message }: ToldFinding): void {
+  const json = { type: 'finding', code, notice, object, block, label };
   const title = ERRORS[code].title;
   const text = message.startsWith(title) ? message : `${title}: ${message}`;
-  const hit = backup ? ` hits ${path ? `${pathToDisplay(path)} of ` : ''}${backup.label}` : '';
+  const hit = label ? ` hits ${path ? `${pathToDisplay(path)} of ` : ''}${label}` : '';
   output.line({ ...json, path: path && pathToJson(path), message }, () => `${text}${hit} [${code}]`);
 }

@@ -6,7 +6,7 @@ const SETTINGS: Readonly<Record<string, string>> = {
   listen_addresses: '',
   port: '5432',
   unix_socket_permissions: '0700',
-  max_connections: '40',
+  max_connections: '100',
 
   fsync: 'on',
   synchronous_commit: 'on',

@@ -1,14 +1,18 @@
 import type { PoolClient } from 'pg';
 import type { Seal } from '../../contracts/messages.ts';
-import type { BackupInfo, Epoch } from '../../model/backup.ts';
+import type { BackupInfo, BackupState, Epoch } from '../../model/backup.ts';
 import { TmError } from '../../model/errors.ts';
 import type { CommitRequest, JournalPlace, SourceRow } from '../port.ts';
 
 // biome-ignore lint/suspicious/noExplicitAny: rows are what the query names
-type Row = any;
+export type Row = any;
 
 /** States of a backup that has not ended, as a list in SQL. */
 export const ACTIVE = `('open', 'sealed', 'committing')`;
+
+/** What `backupOf` reads, by name: a prepared statement outlives a migration that adds a column. */
+export const BACKUP_COLUMNS = `id, source, seq, generation, counter, kind, label, baseline_seq, base_seq, state,
+  opened_at, committed_at, read_from, read_to, state_digest, counts, tags, pinned, gaps, failure`;
 
 export const backupOf = (row: Row): BackupInfo => ({
   id: row.id,
@@ -28,6 +32,7 @@ export const backupOf = (row: Row): BackupInfo => ({
   counts: row.counts ?? undefined,
   tags: row.tags,
   pinned: row.pinned,
+  gaps: row.gaps ?? undefined,
   failure: row.failure ?? undefined,
 });
 
@@ -38,6 +43,7 @@ export const sourceOf = (row: Row): SourceRow => ({
   id: row.id,
   uid: row.uid,
   agent: row.agent,
+  agentUid: row.agent_uid ?? undefined,
   root: row.root,
   key: row.key,
   domain: row.domain,
@@ -64,15 +70,19 @@ export async function lockOpen(
   client: PoolClient,
   backupId: string,
   epoch: Epoch,
-  mode = 'for share',
+  mode: 'for share' | 'for update',
+  states: readonly BackupState[] = ['open', 'sealed', 'committing'],
 ): Promise<Row> {
   const { rows } = await client.query(`select * from backups where id = $1 ${mode}`, [backupId]);
   const row = rows[0];
-  if (!row || !['open', 'sealed', 'committing'].includes(row.state)) throw new TmError('TM1507', backupId);
+  if (!row || !states.includes(row.state)) throw new TmError('TM1507', backupId);
   if (row.generation !== epoch.generation || row.counter !== epoch.counter)
     throw new TmError('TM1502', backupId);
   return row;
 }
+
+/** Where it is told, at the commit, that there are events. */
+export const PENDING_CHANNEL = 'tidemark_outbox';
 
 /** Events of one source into the outbox, numbered without a gap under the lock of the source's row. */
 export async function addEvents(
@@ -87,7 +97,8 @@ export async function addEvents(
       [source],
     );
     await client.query(
-      'insert into outbox (source, event_no, type, time, data) values ($1, $2, $3, $4, $5)',
+      `with made as (insert into outbox (source, event_no, type, time, data) values ($1, $2, $3, $4, $5) returning 1)
+       select pg_notify('${PENDING_CHANNEL}', '') from made`,
       [source, rows[0].no, type, time, data],
     );
   }

@@ -1,16 +1,16 @@
-import { randomUUID } from 'node:crypto';
-import type { PoolClient } from 'pg';
 import type { Seal } from '../../contracts/messages.ts';
-import type { BackupInfo, Epoch } from '../../model/backup.ts';
+import type { BackupInfo, BackupState, Epoch } from '../../model/backup.ts';
 import { TmError } from '../../model/errors.ts';
-import { freeLabel, makeLabel } from '../../model/label.ts';
 import type {
+  Admission,
   BackupsTable,
   CommitRequest,
   JournalHead,
   JournalPlace,
+  NewestBackup,
   OpenedBackup,
   OpenRequest,
+  OverdueBackup,
   ProblemRow,
   RunRef,
   SourceRow,
@@ -18,16 +18,22 @@ import type {
 import {
   ACTIVE,
   addEvents,
+  BACKUP_COLUMNS,
   backupOf,
   lockOpen,
   placeOf,
+  type Row,
   sealFromJson,
   sealToJson,
   setHead,
   sourceOf,
 } from './backup-rows.ts';
 import type { Database } from './database.ts';
+import { endIn } from './end-backup.ts';
 import { expireBackups } from './expiry.ts';
+import { admissionsOf, HELD_BY_LEASE, overdueBackups, renewLease } from './leases.ts';
+import { newestBackups } from './newest-backups.ts';
+import { openIn } from './open-backup.ts';
 import type { SlotLocks } from './slot-locks.ts';
 
 /** Numbers that a source's events may take under one owner generation. */
@@ -43,24 +49,19 @@ export class PostgresBackups implements BackupsTable {
     this.#slots = slots;
   }
 
-  async ensureSource(source: {
-    uid: string;
-    agent: string;
-    root: Buffer;
-    key: Buffer;
-    domain: string;
-  }): Promise<SourceRow> {
-    const { uid, agent, root, key, domain } = source;
+  async ensureSource(source: Parameters<BackupsTable['ensureSource']>[0]): Promise<SourceRow> {
+    const { uid, agent, agentUid = null, root, key, domain } = source;
     await this.#db.query(
-      `insert into sources (uid, agent, root, key, domain, generation)
-       values ($1, $2, $3, $4, $5, coalesce((select (value->>'ownerGeneration')::int from meta where key = 'store'), 1))
+      `insert into sources (uid, agent, agent_uid, root, key, domain, generation)
+       values ($1, $2, $3, $4, $5, $6, coalesce((select (value->>'ownerGeneration')::int from meta where key = 'store'), 1))
        on conflict do nothing`,
-      [uid, agent, root, key, domain],
+      [uid, agent, agentUid, root, key, domain],
     );
-    const { rows } = await this.#db.query('select * from sources where agent = $1 and root = $2', [
-      agent,
-      root,
-    ]);
+    const { rows } = await this.#db.query(
+      `select * from sources where root = $3 and
+         case when $2::uuid is null then agent_uid is null and agent = $1 else agent_uid = $2 end`,
+      [agent, agentUid, root],
+    );
     return sourceOf(rows[0]);
   }
 
@@ -68,89 +69,42 @@ export class PostgresBackups implements BackupsTable {
     return (await this.#db.query('select * from sources order by id')).rows.map(sourceOf);
   }
 
-  async open({ sourceId, kind, tags }: OpenRequest, now: Date): Promise<OpenedBackup> {
+  async open(request: OpenRequest, now: Date): Promise<OpenedBackup> {
+    const { sourceId, lease } = request;
+    if (lease)
+      return this.#db.transaction(async (client) => {
+        await this.#slots.takeIn(client, sourceId);
+        return openIn(client, request, now);
+      });
     await this.#slots.take(sourceId);
     try {
-      await this.#endAbandoned(sourceId, now);
-      return await this.#db.transaction(async (client) => {
-        const { rows } = await client.query(
-          'update sources set next_seq = next_seq + 1, counter = counter + 1 where id = $1 returning *, next_seq - 1 as seq',
-          [sourceId],
-        );
-        const [source, seq] = [sourceOf(rows[0]), rows[0].seq as number];
-        if (kind === 'differential' && source.baseline === 0)
-          throw new TmError('TM1303', 'a differential without a baseline');
-        const baselineSeq = kind === 'full' ? seq : source.baseline;
-        const label = await this.#label(client, sourceId, kind, now, baselineSeq);
-        const { rows: made } = await client.query(
-          `insert into backups (id, source, seq, generation, counter, kind, label, baseline_seq, base_seq, state, opened_at, tags)
-           values ($1, $2, $3, $4, $5, $6, $7, $8, $9, 'open', $10, $11) returning *`,
-          [
-            randomUUID(),
-            sourceId,
-            seq,
-            source.epoch.generation,
-            source.epoch.counter,
-            kind,
-            label,
-            baselineSeq,
-            source.head,
-            now,
-            tags,
-          ],
-        );
-        const base = await client.query('select state_digest from backups where source = $1 and seq = $2', [
-          sourceId,
-          source.head,
-        ]);
-        return {
-          backup: backupOf(made[0]),
-          source,
-          baseDigest: base.rows[0]?.state_digest ?? Buffer.alloc(32),
-        };
-      });
+      return await this.#db.transaction((client) => openIn(client, request, now));
     } catch (error) {
       await this.#slots.free(sourceId);
       throw error;
     }
   }
 
-  /** With the slot in hand: what its last holder left open failed; what it was committing has to be settled first. */
-  async #endAbandoned(sourceId: number, now: Date): Promise<void> {
-    const { rows } = await this.#db.query(`select * from backups where source = $1 and state in ${ACTIVE}`, [
-      sourceId,
-    ]);
-    for (const row of rows) {
-      if (row.state === 'committing') throw new TmError('TM1504', `backup ${row.label} is being committed`);
-      await this.#end(
-        row.id,
-        'TM1502',
-        [{ type: 'backup.failed', data: { backupId: row.id, label: row.label, code: 'TM1502' } }],
-        now,
-      );
-    }
+  renew(backupId: string, epoch: Epoch, seconds: number): Promise<void> {
+    return renewLease(this.#db, backupId, epoch, seconds);
   }
 
-  async #label(
-    client: PoolClient,
-    sourceId: number,
-    kind: OpenRequest['kind'],
-    now: Date,
-    baselineSeq: number,
-  ): Promise<string> {
-    const { rows } = await client.query('select label, seq from backups where source = $1', [sourceId]);
-    const baseline = rows.find((row) => row.seq === baselineSeq)?.label as string | undefined;
-    const taken = new Set(rows.map((row) => row.label));
-    return freeLabel(makeLabel(kind, now, baseline), (label) => taken.has(label));
+  admissions(backupIds: readonly string[]): Promise<Map<string, Admission>> {
+    return admissionsOf(this.#db, backupIds);
+  }
+
+  overdue(stallSeconds: number): Promise<OverdueBackup[]> {
+    return overdueBackups(this.#db, stallSeconds);
   }
 
   async seal(backupId: string, epoch: Epoch, seal: Seal): Promise<void> {
     await this.#db.transaction(async (client) => {
       await lockOpen(client, backupId, epoch, 'for update');
-      await client.query(`update backups set state = 'sealed', seal = $2 where id = $1 and state = 'open'`, [
-        backupId,
-        sealToJson(seal),
-      ]);
+      await client.query(
+        `update backups set state = 'sealed', seal = $2, sealed_at = clock_timestamp()
+         where id = $1 and state = 'open'`,
+        [backupId, sealToJson(seal)],
+      );
     });
   }
 
@@ -159,19 +113,28 @@ export class PostgresBackups implements BackupsTable {
     return rows[0]?.seal ? sealFromJson(rows[0].seal) : undefined;
   }
 
-  async committing(backupId: string, epoch: Epoch, journal: JournalPlace): Promise<void> {
-    await this.#db.transaction(async (client) => {
+  async committing(
+    backupId: string,
+    epoch: Epoch,
+    journal: JournalPlace,
+    pieces?: number,
+  ): Promise<{ readonly ours: boolean }> {
+    return this.#db.transaction(async (client) => {
       const row = await lockOpen(client, backupId, epoch, 'for update');
       if (row.state === 'open') throw new TmError('TM1504', 'it is not sealed');
-      await client.query(
-        `update backups set state = 'committing', journal_writer = $2, journal_number = $3 where id = $1`,
-        [backupId, journal.writer, journal.number],
+      if (row.state === 'committing') return { ours: false };
+      const { rowCount } = await client.query(
+        `update backups set state = 'committing', journal_writer = $2, journal_number = $3
+         where id = $1 and ($4::int is null or $4 = (select count(*) from pieces where backup = $1))`,
+        [backupId, journal.writer, journal.number, pieces ?? null],
       );
+      if (rowCount !== 1) throw new TmError('TM1504', 'a piece came after the last one');
+      return { ours: true };
     });
   }
 
   async commit(request: CommitRequest): Promise<void> {
-    const source = await this.#db.transaction(async (client) => {
+    const ended = await this.#db.transaction(async (client) => {
       const row = await lockOpen(client, request.backupId, request.epoch, 'for update');
       const { rowCount } = await client.query(
         `update sources set head = $2, baseline = case when $3 then $2 else baseline end, root_hint = $4
@@ -188,7 +151,7 @@ export class PostgresBackups implements BackupsTable {
       );
       if (rowCount !== 1) throw new TmError('TM1502', request.backupId);
       await client.query(
-        `update backups set state = 'committed', committed_at = $2, read_from = $3, read_to = $4, state_digest = $5, counts = $6, runs = $7 where id = $1`,
+        `update backups set state = 'committed', committed_at = $2, read_from = $3, read_to = $4, state_digest = $5, counts = $6, runs = $7, gaps = $8, mac_key = null where id = $1`,
         [
           request.backupId,
           request.committedAt,
@@ -197,34 +160,39 @@ export class PostgresBackups implements BackupsTable {
           request.stateDigest,
           request.counts,
           JSON.stringify(request.runs),
+          request.gaps ?? null,
         ],
       );
       await client.query('delete from pieces where backup = $1', [request.backupId]);
       await addEvents(client, row.source, request.events, request.committedAt);
       if (request.journal) await setHead(client, request.journal);
-      return row.source as number;
+      return row;
     });
-    await this.#slots.free(source);
+    await this.#freeSlotOf(ended);
+  }
+
+  /** Of a backup that has ended: with a lease there is none to free. */
+  async #freeSlotOf(row: Row): Promise<void> {
+    if (row.lease_until === null) await this.#slots.free(row.source);
   }
 
   async fail(backupId: string, code: string, events: CommitRequest['events']): Promise<void> {
-    await this.#end(backupId, code, events, await this.#db.now());
+    await this.#end(backupId, code, events, ACTIVE);
   }
 
-  async #end(backupId: string, code: string, events: CommitRequest['events'], now: Date): Promise<void> {
-    const source = await this.#db.transaction(async (client) => {
-      const { rows } = await client.query('select * from backups where id = $1 for update', [backupId]);
-      const row = rows[0];
-      if (!row || !['open', 'sealed', 'committing'].includes(row.state))
-        return row?.source as number | undefined;
-      await client.query(`update backups set state = 'failed', failure = $2 where id = $1`, [backupId, code]);
-      await client.query('delete from entries where source = $1 and seq = $2', [row.source, row.seq]);
-      await client.query('delete from problems where source = $1 and seq = $2', [row.source, row.seq]);
-      await client.query('delete from pieces where backup = $1', [backupId]);
-      await addEvents(client, row.source, events, now);
-      return row.source as number;
-    });
-    if (source !== undefined) await this.#slots.free(source);
+  async abort(
+    backupId: string,
+    code: string,
+    events: CommitRequest['events'],
+  ): Promise<BackupState | undefined> {
+    await this.#end(backupId, code, events, `('open', 'sealed')`);
+    return (await this.get(backupId))?.state;
+  }
+
+  async #end(backupId: string, code: string, events: CommitRequest['events'], states: string): Promise<void> {
+    const now = await this.#db.now();
+    const ended = await this.#db.transaction((client) => endIn(client, backupId, code, events, now, states));
+    if (ended) await this.#freeSlotOf(ended);
   }
 
   async placeOf(backupId: string): Promise<JournalPlace | undefined> {
@@ -237,7 +205,7 @@ export class PostgresBackups implements BackupsTable {
 
   async abandoned(): Promise<(BackupInfo & { journal: JournalPlace | undefined })[]> {
     const { rows } = await this.#db.query(
-      `select * from backups where state in ${ACTIVE} order by opened_at`,
+      `select * from backups where state in ${ACTIVE} and not ${HELD_BY_LEASE} order by opened_at`,
     );
     const gone: (BackupInfo & { journal: JournalPlace | undefined })[] = [];
     for (const row of rows) {
@@ -258,13 +226,18 @@ export class PostgresBackups implements BackupsTable {
     return rows.map(backupOf);
   }
 
+  newest(now: Date, sourceUids: readonly string[]): Promise<NewestBackup[]> {
+    return newestBackups(this.#db, now, sourceUids);
+  }
+
   async active(): Promise<BackupInfo[]> {
     const { rows } = await this.#db.query(`select * from backups where state in ${ACTIVE} order by source`);
     return rows.map(backupOf);
   }
 
   async get(backupId: string): Promise<BackupInfo | undefined> {
-    const { rows } = await this.#db.query('select * from backups where id = $1', [backupId]);
+    const text = `select ${BACKUP_COLUMNS} from backups where id = $1`;
+    const { rows } = await this.#db.prepared('backup', text, [backupId]);
     return rows[0] && backupOf(rows[0]);
   }
 
@@ -295,6 +268,11 @@ export class PostgresBackups implements BackupsTable {
   async withSlot<T>(sourceId: number, work: () => Promise<T>): Promise<T> {
     await this.#slots.take(sourceId);
     try {
+      const { rows } = await this.#db.query(
+        `select label from backups where source = $1 and state in ${ACTIVE} and ${HELD_BY_LEASE}`,
+        [sourceId],
+      );
+      if (rows[0]) throw new TmError('TM1501', `backup ${rows[0].label} is under way`);
       return await work();
     } finally {
       await this.#slots.free(sourceId);
@@ -335,10 +313,10 @@ export class PostgresBackups implements BackupsTable {
   }
 
   async restoreSource(source: SourceRow, nextSeq: number): Promise<SourceRow> {
-    const { uid, agent, root, key, domain, epoch, head, baseline, rootHint } = source;
+    const { uid, agent, agentUid, root, key, domain, epoch, head, baseline, rootHint } = source;
     const { rows } = await this.#db.query(
-      `insert into sources (uid, agent, root, key, domain, generation, counter, next_seq, head, baseline, next_event, root_hint)
-       values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+      `insert into sources (uid, agent, root, key, domain, generation, counter, next_seq, head, baseline, next_event, root_hint, agent_uid)
+       values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
        on conflict (uid) do update set generation = $6, counter = $7, next_seq = greatest(sources.next_seq, $8),
          head = $9, baseline = $10, next_event = greatest(sources.next_event, $11), root_hint = $12 returning *`,
       [
@@ -354,6 +332,7 @@ export class PostgresBackups implements BackupsTable {
         baseline,
         (epoch.generation - 1) * EVENTS_A_GENERATION + 1,
         rootHint ?? null,
+        agentUid ?? null,
       ],
     );
     return sourceOf(rows[0]);
@@ -363,12 +342,12 @@ export class PostgresBackups implements BackupsTable {
     const b = backup;
     await this.#db.query(
       `insert into backups (id, source, seq, generation, counter, kind, label, baseline_seq, base_seq, state, opened_at, committed_at, read_from, read_to,
-         state_digest, counts, tags, pinned, runs, failure)
-       values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)
+         state_digest, counts, tags, pinned, runs, failure, gaps)
+       values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)
        on conflict (id) do update set state = excluded.state, committed_at = excluded.committed_at,
          read_from = excluded.read_from, read_to = excluded.read_to, state_digest = excluded.state_digest,
          counts = excluded.counts, tags = excluded.tags, pinned = excluded.pinned, runs = excluded.runs,
-         failure = excluded.failure`,
+         failure = excluded.failure, gaps = excluded.gaps`,
       [
         b.id,
         b.sourceId,
@@ -390,6 +369,7 @@ export class PostgresBackups implements BackupsTable {
         b.pinned,
         JSON.stringify(runs),
         b.failure ?? null,
+        b.gaps ?? null,
       ],
     );
   }

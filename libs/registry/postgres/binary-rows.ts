@@ -56,6 +56,22 @@ export class BinaryRow {
     return this.#buffer.readInt32BE(at) * 2 ** 32 + this.#buffer.readUInt32BE(at + 4);
   }
 
+  get buffer(): Buffer {
+    return this.#buffer;
+  }
+
+  /** Where in `buffer` the bytes of a field that is not null begin, and how many they are. */
+  at(field: number): number {
+    return this.#at[field]!;
+  }
+
+  length(field: number): number {
+    const length = this.#length[field];
+    if (length === undefined || length === NULL || field >= this.#at.length)
+      throw malformed(`field ${field} is null`);
+    return length;
+  }
+
   bytesOrNull(field: number): Buffer | null {
     const at = this.#at[field];
     if (at === undefined) throw malformed(`no field ${field}`);

@@ -1,6 +1,7 @@
 import type { PoolClient } from 'pg';
 import { TmError } from '../../model/errors.ts';
 import type { BlockRow, BlocksTable, LiveFrame, PackUse } from '../port.ts';
+import { PLACE_BYTES } from '../port-blocks.ts';
 import { CopyRows } from './copy-rows.ts';
 import type { Database } from './database.ts';
 import { packUse } from './pack-use.ts';
@@ -19,6 +20,17 @@ const PRESENT = `
     select 1 from blocks b join packs p on p.id = b.pack
     where b.domain = $1 and b.id = substring($2::bytea from n * 32 + 1 for 32) and not b.damaged and p.state = 'ready'
     limit 1) there`;
+
+/**
+ * $2: ids behind one another, $3: how many. Gives the place of each that is there, as one value: its number (int2send),
+ * pack id and four numbers (int4send). Text and rows of objects cost several times as much.
+ */
+const PLACES = `
+  select coalesce(string_agg(int2send(n::int2) || place, ''), '') as found
+  from generate_series(0, $3::int - 1) n cross join lateral (
+    select p.pack || int4send(b.frame_offset) || int4send(b.frame_length) || int4send(b.at) || int4send(b.length) as place
+    from blocks b join packs p on p.id = b.pack
+    where b.domain = $1 and b.id = substring($2::bytea from n * 32 + 1 for 32) limit 1) there`;
 
 type PackState = 'writing' | 'ready' | 'condemned';
 
@@ -46,6 +58,16 @@ const blockOf = (row: Row): BlockRow => ({
 
 function* slices<T>(all: readonly T[]): Generator<readonly T[]> {
   for (let at = 0; at < all.length; at += IDS_A_QUERY) yield all.slice(at, at + IDS_A_QUERY);
+}
+
+/** From what PLACES gives, whose numbers are big-endian. */
+function copyPlaces(found: Buffer, places: Buffer, first: number): void {
+  for (let from = 0; from < found.length; from += 2 + PLACE_BYTES) {
+    const to = (first + found.readUInt16BE(from)) * PLACE_BYTES;
+    found.copy(places, to, from + 2, from + 34);
+    for (let at = 32; at < PLACE_BYTES; at += 4)
+      places.writeUInt32LE(found.readUInt32BE(from + 2 + at), to + at);
+  }
 }
 
 export class PostgresBlocks implements BlocksTable {
@@ -77,6 +99,16 @@ export class PostgresBlocks implements BlocksTable {
       for (const row of rows) found.set((row.id as Buffer).toString('latin1'), blockOf(row));
     }
     return ids.map((id) => found.get(id.toString('latin1')));
+  }
+
+  async places(domain: string, ids: Buffer): Promise<Buffer> {
+    const places = Buffer.from(new ArrayBuffer((ids.length / 32) * PLACE_BYTES));
+    for (let first = 0; first < ids.length / 32; first += IDS_A_QUERY) {
+      const some = ids.subarray(first * 32, (first + IDS_A_QUERY) * 32);
+      const { rows } = await this.#db.prepared('places', PLACES, [domain, some, some.length / 32]);
+      copyPlaces(rows[0].found, places, first);
+    }
+    return places;
   }
 
   async beginPack(domain: string, pack: { id: Buffer; size: number }): Promise<void> {
@@ -124,16 +156,29 @@ export class PostgresBlocks implements BlocksTable {
       `insert into blocks select distinct on (id) * from new_blocks order by id
        on conflict (domain, id) do update set pack = excluded.pack, frame_offset = excluded.frame_offset,
          frame_length = excluded.frame_length, at = excluded.at, damaged = false
-       where blocks.damaged or (select state from packs where packs.id = blocks.pack) <> 'ready'`,
+       where blocks.damaged or (select state from packs where packs.id = blocks.pack) is distinct from 'ready'`,
     );
   }
 
-  async *packs(domain: string): AsyncGenerator<{ id: Buffer; size: number; state: PackState }[]> {
+  async *packs(
+    domain?: string,
+  ): AsyncGenerator<{ id: Buffer; size: number; state: PackState; domain: string }[]> {
+    const which = domain === undefined ? '' : 'where domain = $1';
     yield* this.#db.pages(
-      'select pack, size, state from packs where domain = $1 order by pack',
-      [domain],
-      (row) => ({ id: row.bytes(0), size: row.int8(1), state: row.text(2) as PackState }),
+      `select pack, size, state, domain from packs ${which} order by pack`,
+      domain === undefined ? [] : [domain],
+      (row) => ({
+        id: row.bytes(0),
+        size: row.int8(1),
+        state: row.text(2) as PackState,
+        domain: row.text(3),
+      }),
     );
+  }
+
+  async packCount(domain: string): Promise<number> {
+    const { rows } = await this.#db.query('select count(*) as count from packs where domain = $1', [domain]);
+    return rows[0].count;
   }
 
   async blocksOf(domain: string, pack: Buffer): Promise<BlockRow[]> {
@@ -209,6 +254,10 @@ export class PostgresBlocks implements BlocksTable {
   }
 }
 
+/** By the first bytes mostly: comparing buffers as a whole costs a call out of the engine. */
+const byId = (a: BlockRow, b: BlockRow): number =>
+  a.id.readUInt32BE(0) - b.id.readUInt32BE(0) || Buffer.compare(a.id, b.id);
+
 /** In the order of ids, so that two transactions with the same blocks wait for each other in one direction only. */
 async function copyBlocks(
   client: PoolClient,
@@ -219,7 +268,7 @@ async function copyBlocks(
 ): Promise<void> {
   const copy = new CopyRows(client, table);
   const domainText = Buffer.from(domain);
-  for (const block of blocks.toSorted((a, b) => Buffer.compare(a.id, b.id))) {
+  for (const block of blocks.toSorted(byId)) {
     copy
       .row(10)
       .bytes(domainText)

@@ -1,5 +1,5 @@
 import pg from 'pg';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { prune } from '../../retain/prune.ts';
 import { MemoryStore } from '../../store/memory/memory-store.ts';
 import { codeOf } from '../fixtures.suite.ts';
@@ -61,4 +61,50 @@ test('commits are flushed also where the server is told not to', async () => {
   const plain = new pg.Pool({ host, port, user, password, database });
   expect([await setting(plain), await setting(pool)]).toEqual(['off', 'on']);
   await Promise.all([pool.end(), plain.end()]);
+});
+
+test('many who hold locks at once, and locks inside them, leave each other connections to go on with', async () => {
+  const { journal } = rig.registry;
+  const decide = (no: number) =>
+    journal.withStoreLock('shared', () =>
+      journal.withWriter(`outer ${no % 7}`, () =>
+        journal.withWriter('the one journal', async () => Number(await rig.registry.now()) && no),
+      ),
+    );
+  const numbers = Array.from({ length: 60 }, (_, i) => i);
+  expect(await Promise.all(numbers.map(decide))).toEqual(numbers);
+});
+
+test('a lock inside another one takes no further connection, unless it is the same one', async () => {
+  const { journal } = rig.registry;
+  const sessions = async () => {
+    const { rows } = await rig.db.query(
+      `select count(distinct pid)::int as n from pg_locks where locktype = 'advisory' and granted`,
+    );
+    return rows[0].n;
+  };
+  await journal.withStoreLock('shared', async () => {
+    await journal.withWriter('a writer', async () => expect(await sessions()).toBe(1));
+    await journal.withStoreLock('shared', async () => expect(await sessions()).toBe(2));
+    await Promise.all(
+      ['one', 'other'].map((name) =>
+        journal.withWriter(name, async () => {
+          await vi.waitUntil(async () => (await sessions()) === 2);
+        }),
+      ),
+    );
+  });
+});
+
+test('work that outlives its lock takes further locks elsewhere', async () => {
+  const { journal } = rig.registry;
+  const ended = Promise.withResolvers<void>();
+  let later: Promise<string> | undefined;
+  await journal.withStoreLock('shared', async () => {
+    later = ended.promise.then(() => journal.withWriter('later', async () => 'taken'));
+  });
+  await journal.withStoreLock('exclusive', async () => {
+    ended.resolve();
+    expect(await later).toBe('taken');
+  });
 });

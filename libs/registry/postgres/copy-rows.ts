@@ -100,10 +100,12 @@ export class CopyRows {
     return this;
   }
 
+  /** From 0 to 2^53 - 1. */
   int8(value: number): this {
     this.#room(12);
     this.#chunk.writeInt32BE(8, this.#at);
-    this.#at = this.#chunk.writeBigInt64BE(BigInt(value), this.#at + 4);
+    this.#chunk.writeInt32BE(Math.floor(value / 2 ** 32), this.#at + 4);
+    this.#at = this.#chunk.writeUInt32BE(value % 2 ** 32, this.#at + 8);
     return this;
   }
 
@@ -119,6 +121,14 @@ export class CopyRows {
     this.#room(4);
     this.#at = this.#chunk.writeInt32BE(value ? value.length : -1, this.#at);
     if (value) this.#put(value);
+    return this;
+  }
+
+  /** A range of another buffer, without a view of it. */
+  range(source: Buffer, start: number, length: number): this {
+    this.#room(4 + length);
+    this.#at = this.#chunk.writeInt32BE(length, this.#at);
+    this.#at += source.copy(this.#chunk, this.#at, start, start + length);
     return this;
   }
 

@@ -1,42 +1,50 @@
+import { setImmediate } from 'node:timers/promises';
 import type { BackupInfo } from '../../model/backup.ts';
+import { ByteReader } from '../../model/byte-reader.ts';
 import { DigestSum, directoryHash } from '../../model/digests.ts';
-import { digestOf } from '../../model/entry.ts';
-import { RecordOp, readRecords } from '../../model/records.ts';
-import { baseName, isWithin, parentPath, ROOT, type TreePath } from '../../model/tree-path.ts';
+import { digestAt, digestOf, HINTS_BYTES } from '../../model/entry.ts';
+import { RecordCursor, RecordOp, RecordWriter } from '../../model/records.ts';
+import { baseName, parentPath, ROOT, type TreePath } from '../../model/tree-path.ts';
 import type {
   AppliedSegment,
   EntriesTable,
+  EntryChange,
   EntryKey,
   EntryVersion,
   FoundPath,
+  PageRequest,
   PieceTotals,
   ProblemRow,
+  RunBody,
 } from '../port.ts';
 import { lockOpen } from './backup-rows.ts';
 import type { BinaryRow } from './binary-rows.ts';
 import { CopyRows } from './copy-rows.ts';
 import type { Database } from './database.ts';
 import { dropUnseen } from './expiry.ts';
+import {
+  COLUMNS,
+  entryOf,
+  foundOf,
+  foundPage,
+  versionOf,
+  versionPage,
+  versionsWithin,
+  WHOLE_TREE,
+} from './tree-pages.ts';
+import { isAfter } from './tree-spans.ts';
 
 const EMPTY = Buffer.alloc(0);
 const STATES_A_PAGE = 2000;
+/** Versions that are compared at once, however few changes are asked for. */
+const CHANGES_LOOKED_AT = 500;
 const NO_COUNTS = { added: 0, changed: 0, metadata: 0, deleted: 0, equal: 0, kept: 0 };
 
-const COLUMNS = 'dir_path, name, seq, op, hash, state, hints';
-
-const versionOf = (row: BinaryRow): EntryVersion => ({
-  dir: row.bytes(0),
-  name: row.bytes(1),
-  seq: row.int8(2),
-  op: row.int2(3) as RecordOp,
-  hash: row.bytes(4),
-  state: row.bytes(5),
-  hints: row.bytes(6),
-});
-
+const RANGE = 'from entries where source = $1 and seq > $2 and seq <= $3';
+/** All versions with $2 < seq <= $3: of one seq alone a path has one at most. */
+const VERSIONS = `select ${COLUMNS} ${RANGE}`;
 /** Newest version of each path with $2 < seq <= $3. */
-const NEWEST = `select distinct on (dir, name) ${COLUMNS} from entries
-  where source = $1 and seq > $2 and seq <= $3`;
+const NEWEST = `select distinct on (dir, name) ${COLUMNS} ${RANGE}`;
 /** That of the primary key, backwards: nothing is sorted. */
 const NEWEST_ORDER = 'order by dir desc, name desc, seq desc';
 const IN_TREE_ORDER = 'order by dir_path, name';
@@ -64,34 +72,34 @@ export class PostgresEntries implements EntriesTable {
 
   async apply(backup: BackupInfo, segments: readonly AppliedSegment[]): Promise<void> {
     await this.#db.transaction(async (client) => {
-      await lockOpen(client, backup.id, backup.epoch);
+      await lockOpen(client, backup.id, backup.epoch, 'for share', ['open', 'sealed']);
       const fresh = await insertPieces(client, backup.id, segments);
       if (fresh.length === 0) return;
       const rows = new CopyRows(client, 'entries');
       const problems: ProblemRow[] = [];
-      for (const segment of fresh) this.#segmentRows(rows, problems, backup, segment);
+      for (const segment of fresh) {
+        this.#segmentRows(rows, problems, backup, segment);
+        await setImmediate(); // whoever else the process serves has a turn
+      }
       await rows.end();
       await insertProblems(client, backup.sourceId, backup.seq, problems);
     });
   }
 
   #segmentRows(rows: CopyRows, problems: ProblemRow[], backup: BackupInfo, segment: AppliedSegment): void {
-    const hashes = new DirectoryHashes();
-    let i = 0;
-    for (const { op, dir, name, state, hints, code } of readRecords(segment.body)) {
-      if (op === RecordOp.kept) problems.push({ dir, name, code });
-      else {
-        const hash = op === RecordOp.gone ? EMPTY : segment.hashes.subarray(i * 32, i * 32 + 32);
-        const asBaseline = segment.asBaseline[i] === 1;
-        writeRow(
-          rows,
-          hashes.of(dir),
-          backup.sourceId,
-          { dir, name, seq: backup.seq, op, hash, state, hints },
-          asBaseline,
-        );
+    const cursor = new RecordCursor(segment.body);
+    const states = new ByteReader(segment.body);
+    let group = 0;
+    let dirHash: Buffer = EMPTY;
+    for (let i = 0; cursor.next(); i++) {
+      if (cursor.op === RecordOp.kept) {
+        const { dir, name, code } = cursor.record();
+        problems.push({ dir, name, code });
+        continue;
       }
-      i++;
+      if (cursor.group !== group) dirHash = directoryHash(cursor.dir());
+      group = cursor.group;
+      recordRow(rows, states, cursor, { backup, dirHash, segment, i });
     }
   }
 
@@ -148,67 +156,132 @@ export class PostgresEntries implements EntriesTable {
   async *list(
     sourceId: number,
     seq: number,
-    {
-      within = ROOT,
-      depth = 'all',
-    }: { readonly within?: TreePath; readonly depth?: 'children' | 'all' } = {},
+    options: Parameters<EntriesTable['list']>[2] = {},
   ): AsyncGenerator<EntryVersion[]> {
-    const [self] = await this.lookup(sourceId, seq, [
-      { dir: parentPath(within), name: within.length === 0 ? EMPTY : baseName(within) },
-    ]);
-    if (self && within.length > 0) yield [self];
-    const below =
-      depth === 'children'
-        ? 'and dir = $4'
-        : within.length === 0
-          ? ''
-          : 'and (dir = $4 or (dir_path >= $5 and dir_path < $6))';
-    const values: (number | Buffer)[] = [sourceId, 0, seq];
-    if (below) values.push(directoryHash(within));
-    if (below.includes('$5'))
-      values.push(Buffer.concat([within, Buffer.from([0])]), Buffer.concat([within, Buffer.from([1])]));
-    const text = `select ${COLUMNS} from (${NEWEST} ${below} ${NEWEST_ORDER}) as newest where op = 1 ${IN_TREE_ORDER}`;
-    for await (const page of this.#db.pages(text, values, versionOf)) {
-      const versions = page.filter((one) => depth === 'all' || isWithin(one.dir, within));
-      if (versions.length > 0) yield versions;
+    const { within = ROOT, depth = 'all', page } = options;
+    const self = { dir: parentPath(within), name: within.length === 0 ? EMPTY : baseName(within) };
+    let left = page?.limit ?? Infinity;
+    if (within.length > 0 && left > 0 && isAfter(self, page?.after)) {
+      const [version] = await this.lookup(sourceId, seq, [self]);
+      if (version) {
+        left--;
+        yield [version];
+      }
     }
+    const range = { sourceId, from: 0, to: seq };
+    const scope = { within, depth };
+    if (page) yield* versionPage(this.#db, range, scope, { ...page, limit: left }, true);
+    else yield* versionsWithin(this.#db, range, scope, versionOf);
+  }
+
+  async visit(
+    sourceId: number,
+    seq: number,
+    within: TreePath | undefined,
+    visit: Parameters<EntriesTable['visit']>[3],
+  ): Promise<void> {
+    const at = within ?? ROOT;
+    if (at.length > 0) {
+      const [version] = await this.lookup(sourceId, seq, [{ dir: parentPath(at), name: baseName(at) }]);
+      if (version) visit(version);
+    }
+    const range = { sourceId, from: 0, to: seq };
+    const read = (row: BinaryRow) => visit(entryOf(row));
+    for await (const _ of versionsWithin(this.#db, range, { within: at, depth: 'all' }, read));
   }
 
   async *changes(
     sourceId: number,
     fromSeq: number,
     toSeq: number,
-  ): AsyncGenerator<{ key: EntryKey; before: EntryVersion | undefined; after: EntryVersion | undefined }[]> {
-    const [low, high] = fromSeq <= toSeq ? [fromSeq, toSeq] : [toSeq, fromSeq];
-    for await (const versions of this.versions(sourceId, low, high)) {
-      const before = await this.lookup(sourceId, low, versions);
-      const page = versions.flatMap((version, i) => {
-        const newer = version.op === RecordOp.present ? version : undefined;
-        const older = before[i];
-        if (!newer && !older) return [];
-        if (newer && older && newer.hash.equals(older.hash)) return [];
-        const key = { dir: version.dir, name: version.name };
-        return fromSeq <= toSeq
-          ? [{ key, before: older, after: newer }]
-          : [{ key, before: newer, after: older }];
-      });
-      if (page.length > 0) yield page;
+    page?: PageRequest,
+  ): AsyncGenerator<EntryChange[]> {
+    if (!page) {
+      const [from, to] = [Math.min(fromSeq, toSeq), Math.max(fromSeq, toSeq)];
+      for await (const versions of this.versions(sourceId, from, to))
+        yield* nonEmpty(await this.#changed(sourceId, fromSeq, toSeq, versions));
+      return;
+    }
+    let { after, limit } = page;
+    while (limit > 0) {
+      const looked = Math.max(limit, CHANGES_LOOKED_AT);
+      const versions = await this.#versionsAfter(sourceId, fromSeq, toSeq, after, looked);
+      const changes = (await this.#changed(sourceId, fromSeq, toSeq, versions)).slice(0, limit);
+      yield* nonEmpty(changes);
+      if (versions.length < looked) return;
+      limit -= changes.length;
+      after = versions.at(-1);
     }
   }
 
+  /** Newest versions between the two seqs: paths that may have changed. */
+  async #versionsAfter(
+    sourceId: number,
+    oneSeq: number,
+    otherSeq: number,
+    after: EntryKey | undefined,
+    limit: number,
+  ): Promise<EntryVersion[]> {
+    const range = { sourceId, from: Math.min(oneSeq, otherSeq), to: Math.max(oneSeq, otherSeq) };
+    const versions: EntryVersion[] = [];
+    for await (const some of versionPage(this.#db, range, WHOLE_TREE, { after, limit }, false))
+      versions.push(...some);
+    return versions;
+  }
+
+  /** Of the newest versions between the two seqs those that differ from what was before. */
+  async #changed(
+    sourceId: number,
+    fromSeq: number,
+    toSeq: number,
+    versions: readonly EntryVersion[],
+  ): Promise<EntryChange[]> {
+    const before = await this.lookup(sourceId, Math.min(fromSeq, toSeq), versions);
+    return versions.flatMap((version, i) => {
+      const newer = version.op === RecordOp.present ? version : undefined;
+      const older = before[i];
+      if (!newer && !older) return [];
+      if (newer && older && newer.hash.equals(older.hash)) return [];
+      const key = { dir: version.dir, name: version.name };
+      return fromSeq <= toSeq
+        ? [{ key, before: older, after: newer }]
+        : [{ key, before: newer, after: older }];
+    });
+  }
+
   async *versions(sourceId: number, fromSeq: number, toSeq: number): AsyncGenerator<EntryVersion[]> {
-    const text = `select ${COLUMNS} from (${NEWEST} ${NEWEST_ORDER}) as newest ${IN_TREE_ORDER}`;
-    yield* this.#db.pages(text, [sourceId, fromSeq, toSeq], versionOf);
+    yield* this.#db.pages(versionsText(fromSeq, toSeq), [sourceId, fromSeq, toSeq], versionOf);
+  }
+
+  async *runRecords(
+    sourceId: number,
+    fromSeq: number,
+    toSeq: number,
+    bodyBytes: number,
+  ): AsyncGenerator<RunBody> {
+    const writer = new RecordWriter();
+    const bodies: RunBody[] = [];
+    const take = () => bodies.push({ count: writer.count, body: writer.finish() });
+    const read = (row: BinaryRow) => {
+      copyRecord(row, writer);
+      if (writer.bytes >= bodyBytes) take();
+    };
+    for await (const _ of this.#db.pages(versionsText(fromSeq, toSeq), [sourceId, fromSeq, toSeq], read))
+      yield* bodies.splice(0);
+    if (writer.count > 0) take();
+    yield* bodies;
   }
 
   async *find(
     sourceId: number,
     keptSeqs: readonly number[],
     namePattern: Buffer,
+    page?: PageRequest,
   ): AsyncGenerator<FoundPath[]> {
     const kept = [...keptSeqs].sort((a, b) => a - b);
     const head = kept.at(-1);
     if (head === undefined) return;
+    if (page) return yield* foundPage(this.#db, sourceId, kept, namePattern, page);
     // A version is held by the kept seqs from its own up to the path's next version; the last of them counts.
     const text = `select * from (
         select distinct on (dir, name) dir_path as dir, name, holder as seq from (
@@ -217,11 +290,7 @@ export class PostgresEntries implements EntriesTable {
           from entries where source = $1 and seq <= $3 and length(name) > 0 and name like $4::bytea) v
         where op = 1 and holder >= seq order by dir, name, seq desc) as newest
       order by dir, name`;
-    yield* this.#db.pages(text, [sourceId, kept, head, namePattern], (row) => ({
-      dir: row.bytes(0),
-      name: row.bytes(1),
-      seq: row.int8(2),
-    }));
+    yield* this.#db.pages(text, [sourceId, kept, head, namePattern], foundOf);
   }
 
   async insert(
@@ -259,21 +328,49 @@ export class PostgresEntries implements EntriesTable {
 
   /** Page by page, each a query of its own. */
   async *#statesOf(sourceId: number): AsyncGenerator<Buffer[]> {
-    let after: unknown[] = [EMPTY, EMPTY, 0];
-    for (;;) {
-      const { rows } = await this.#db.prepared(
-        'states',
-        `select dir, name, seq, op, state from entries
-         where source = $1 and (dir, name, seq) > ($2::bytea, $3::bytea, $4::bigint)
-         order by dir, name, seq limit ${STATES_A_PAGE}`,
-        [sourceId, ...after],
-      );
-      yield rows.filter((row) => row.op === RecordOp.present).map((row) => row.state as Buffer);
-      if (rows.length < STATES_A_PAGE) return;
-      const { dir, name, seq } = rows.at(-1);
-      after = [dir, name, seq];
+    const text = `select dir, name, seq, op, state from entries
+      where source = $1 and (dir, name, seq) > ($2::bytea, $3::bytea, $4::bigint)
+      order by dir, name, seq limit ${STATES_A_PAGE}`;
+    let after: [dir: Buffer, name: Buffer, seq: number] = [EMPTY, EMPTY, 0];
+    for (let count = STATES_A_PAGE; count === STATES_A_PAGE; ) {
+      count = 0;
+      for await (const rows of this.#db.pages(text, [sourceId, ...after], stateOf)) {
+        yield rows.filter(({ op }) => op === RecordOp.present).map(({ state }) => state);
+        count += rows.length;
+        after = rows.at(-1)!.key;
+      }
     }
   }
+}
+
+/** Of COLUMNS, as `versions` gives them. */
+function versionsText(fromSeq: number, toSeq: number): string {
+  const newest = toSeq - fromSeq === 1 ? VERSIONS : `${NEWEST} ${NEWEST_ORDER}`;
+  return `select ${COLUMNS} from (${newest}) as newest ${IN_TREE_ORDER}`;
+}
+
+function copyRecord(row: BinaryRow, writer: RecordWriter): void {
+  const op = row.int2(3) === RecordOp.present ? RecordOp.present : RecordOp.gone;
+  writer.copy(op, {
+    source: row.buffer,
+    dirLength: row.length(0),
+    dirAt: row.at(0),
+    nameLength: row.length(1),
+    nameAt: row.at(1),
+    stateLength: row.length(5),
+    stateAt: row.at(5),
+    hintsAt: row.at(6),
+  });
+}
+
+const stateOf = (row: BinaryRow): { key: [Buffer, Buffer, number]; op: number; state: Buffer } => ({
+  key: [row.bytes(0), row.bytes(1), row.int8(2)],
+  op: row.int2(3),
+  state: row.bytes(4),
+});
+
+function* nonEmpty<T>(page: T[]): Generator<T[]> {
+  if (page.length > 0) yield page;
 }
 
 function writeRow(
@@ -289,12 +386,38 @@ function writeRow(
   rows.bytes(digest).bytes(dir).bytes(state).bytes(hints);
 }
 
-/** Gives those that were not there. */
+const DIGEST_BYTES = 32;
+
+/** As `writeRow`, of record `i` of a segment where the cursor is, without an object for it. */
+function recordRow(
+  rows: CopyRows,
+  states: ByteReader,
+  { body, op, dirAt, dirLength, nameAt, nameLength, stateAt, stateLength }: RecordCursor,
+  of: { backup: BackupInfo; dirHash: Buffer; segment: AppliedSegment; i: number },
+): void {
+  const { backup, dirHash, segment, i } = of;
+  const isPresent = op === RecordOp.present;
+  const hintsAt = stateAt + stateLength;
+  rows.row(11).int4(backup.sourceId).bytes(dirHash).range(body, nameAt, nameLength);
+  rows
+    .int8(backup.seq)
+    .int2(op)
+    .bool(segment.asBaseline[i] === 1);
+  rows.range(segment.hashes, i * 32, isPresent ? 32 : 0);
+  const digest = isPresent ? digestAt(states.enter(stateAt, hintsAt)) : undefined;
+  if (digest === undefined) rows.bytes(undefined);
+  else rows.range(body, digest, DIGEST_BYTES);
+  rows.range(body, dirAt, dirLength).range(body, stateAt, stateLength);
+  rows.range(body, hintsAt, isPresent ? HINTS_BYTES : 0);
+}
+
+/** Gives those that were not there. In one order by all, so that no two wait for each other. */
 async function insertPieces(
   client: import('pg').PoolClient,
   backupId: string,
-  segments: readonly AppliedSegment[],
+  unordered: readonly AppliedSegment[],
 ): Promise<AppliedSegment[]> {
+  const segments = unordered.toSorted((a, b) => a.shard - b.shard || a.batchNo - b.batchNo);
   const { rows } = await client.query({
     name: 'pieces',
     text: `insert into pieces (backup, shard, batch_no, digest, added, removed, counts)

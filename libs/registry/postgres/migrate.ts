@@ -1,14 +1,17 @@
 import type { Pool } from 'pg';
 import type { DataSourceOptions, MigrationInterface, QueryRunner } from 'typeorm';
 import { TmError } from '../../model/errors.ts';
+import { translated } from './database.ts';
 import { initialSql } from './migrations/1-initial.ts';
+import { blocksWithoutForeignKeySql } from './migrations/2-blocks-without-foreign-key.ts';
+import { watchingSql } from './migrations/3-watching.ts';
 import type { PostgresConnection } from './open-postgres-registry.ts';
 
-class Initial1700000000001 implements MigrationInterface {
-  readonly name = 'Initial1700000000001';
+abstract class Forward {
+  abstract readonly sql: string;
 
   async up(runner: QueryRunner): Promise<void> {
-    await runner.query(initialSql());
+    await runner.query(this.sql);
   }
 
   async down(): Promise<void> {
@@ -16,14 +19,34 @@ class Initial1700000000001 implements MigrationInterface {
   }
 }
 
-const MIGRATIONS = [Initial1700000000001];
+class Initial1700000000001 extends Forward implements MigrationInterface {
+  readonly name = 'Initial1700000000001';
+  readonly sql = initialSql();
+}
+
+class BlocksWithoutForeignKey1796100000002 extends Forward implements MigrationInterface {
+  readonly name = 'BlocksWithoutForeignKey1796100000002';
+  readonly sql = blocksWithoutForeignKeySql();
+}
+
+class Watching1796100000003 extends Forward implements MigrationInterface {
+  readonly name = 'Watching1796100000003';
+  readonly sql = watchingSql();
+}
+
+const MIGRATIONS = [Initial1700000000001, BlocksWithoutForeignKey1796100000002, Watching1796100000003];
 const LOCK = 0x74_6d_00_01;
 
-/** How many migrations the database has; 0 when it is empty. */
+const UNDEFINED_TABLE = '42P01';
+
+/** How many migrations the database has; 0 when it is empty. One question for all that are not. */
 async function applied(pool: Pool): Promise<number> {
-  const table = await pool.query(`select to_regclass('migrations') as there`);
-  if (table.rows[0].there === null) return 0;
-  return Number((await pool.query('select count(*) from migrations')).rows[0].count);
+  try {
+    return Number((await pool.query('select count(*) from migrations')).rows[0].count);
+  } catch (error) {
+    if ((error as { code?: string }).code === UNDEFINED_TABLE) return 0;
+    throw translated(error);
+  }
 }
 
 /** Brings the tables up to date, a step of its own. TypeORM is loaded only when there is something to do. */

@@ -1,19 +1,17 @@
-import type {
-  JournalHead,
-  JournalTable,
-  OutboxRow,
-  OutboxTable,
-  Registry,
-  StoreLock,
-  StoreRow,
-} from '../port.ts';
-import { setHead } from './backup-rows.ts';
+import type { Registry } from '../port.ts';
+import { PostgresAccess } from './access-table.ts';
 import { PostgresBackups } from './backups-table.ts';
 import { PostgresBlocks } from './blocks-table.ts';
+import { PostgresCatalogue } from './catalogue-table.ts';
 import { Database, openPool } from './database.ts';
+import { PostgresDomains } from './domains-table.ts';
 import { PostgresEntries } from './entries-table.ts';
+import { PostgresJournal } from './journal-table.ts';
 import { migrate } from './migrate.ts';
+import { PostgresOutbox } from './outbox-table.ts';
+import { PostgresPolicies } from './policies-table.ts';
 import { SlotLocks } from './slot-locks.ts';
+import { PostgresWatches } from './watches-table.ts';
 
 export type PostgresConnection =
   | string
@@ -25,89 +23,23 @@ export type PostgresConnection =
       readonly database: string;
     };
 
-const CONNECTIONS = 6;
-const WRITER_CLASS = 0x746d0003;
-const STORE_LOCK = 0x746d0004;
-
-class PostgresOutbox implements OutboxTable {
-  readonly #db: Database;
-
-  constructor(db: Database) {
-    this.#db = db;
-  }
-
-  async pending(limit: number): Promise<OutboxRow[]> {
-    const { rows } = await this.#db.query(
-      `select o.id, o.source as "sourceId", s.uid as "sourceUid", o.event_no as "eventNo", o.type, o.time, o.data
-       from outbox o join sources s on s.id = o.source where not o.published order by o.source, o.event_no limit $1`,
-      [limit],
-    );
-    return rows;
-  }
-
-  async published(ids: readonly number[]): Promise<void> {
-    await this.#db.query('update outbox set published = true where id = any($1::bigint[])', [ids]);
-  }
-}
-
-class PostgresJournal implements JournalTable {
-  readonly #db: Database;
-
-  constructor(db: Database) {
-    this.#db = db;
-  }
-
-  async store(): Promise<StoreRow | undefined> {
-    return (await this.#db.query(`select value from meta where key = 'store'`)).rows[0]?.value;
-  }
-
-  async setStore(row: StoreRow): Promise<void> {
-    await this.#db.query(
-      `insert into meta (key, value) values ('store', $1) on conflict (key) do update set value = excluded.value`,
-      [row],
-    );
-  }
-
-  async heads(): Promise<JournalHead[]> {
-    return (await this.#db.query('select writer, number, chain from journal_heads order by writer')).rows;
-  }
-
-  async setHead(head: JournalHead): Promise<void> {
-    await this.#db.transaction((client) => setHead(client, head));
-  }
-
-  async withWriter<T>(writer: string, work: () => Promise<T>): Promise<T> {
-    const values = [WRITER_CLASS, writer];
-    const lock = {
-      take: 'pg_advisory_lock($1, hashtext($2))',
-      free: 'pg_advisory_unlock($1, hashtext($2))',
-      values,
-    };
-    return this.#db.locked(lock, work);
-  }
-
-  async withStoreLock<T>(mode: StoreLock, work: (stillHeld: () => Promise<void>) => Promise<T>): Promise<T> {
-    const [take, free] = {
-      shared: ['pg_advisory_lock_shared($1)', 'pg_advisory_unlock_shared($1)'],
-      exclusive: ['pg_advisory_lock($1)', 'pg_advisory_unlock($1)'],
-      'exclusive-now': ['pg_try_advisory_lock($1)', 'pg_advisory_unlock($1)'],
-    }[mode] as [string, string];
-    return this.#db.locked({ take, free, values: [STORE_LOCK] }, work);
-  }
-}
-
+/** Twelve may hold locks, each inside another (database.ts); queries need some, too. They are opened as they are needed. */
+const CONNECTIONS = 16;
 /** Opens the registry in a Postgres database and brings its tables up to date. Throws TM1301, TM1303, TM1304. */
 export async function openPostgresRegistry({
   connection,
+  connections = CONNECTIONS,
 }: {
   readonly connection: PostgresConnection;
+  /** At most, besides one for slots and one for each watch. A lock that is held or waited for takes one. */
+  readonly connections?: number;
 }): Promise<Registry> {
   const config = typeof connection === 'string' ? { connectionString: connection } : { ...connection };
-  const pool = openPool({ ...config, max: CONNECTIONS, application_name: 'tidemark' });
+  const pool = openPool({ ...config, max: connections, application_name: 'tidemark' });
   const db = new Database(pool);
   const slots = new SlotLocks({ ...config, application_name: 'tidemark slot' });
+  const outbox = new PostgresOutbox(db, { ...config, application_name: 'tidemark outbox' });
   try {
-    await db.query('select 1');
     await migrate(pool, connection);
   } catch (error) {
     await pool.end();
@@ -117,8 +49,13 @@ export async function openPostgresRegistry({
     backups: new PostgresBackups(db, slots),
     entries: new PostgresEntries(db),
     blocks: new PostgresBlocks(db),
-    outbox: new PostgresOutbox(db),
+    outbox,
     journal: new PostgresJournal(db),
+    access: new PostgresAccess(db),
+    domains: new PostgresDomains(db),
+    policies: new PostgresPolicies(db),
+    catalogue: new PostgresCatalogue(db),
+    watches: new PostgresWatches(db),
     now: () => db.now(),
     async isEmpty() {
       return (
@@ -129,10 +66,12 @@ export async function openPostgresRegistry({
     },
     async clear() {
       await db.query(
-        'truncate meta, domains, sources, backups, pieces, entries, problems, packs, blocks, outbox, journal_heads restart identity',
+        `truncate meta, sources, backups, pieces, entries, problems, packs, blocks, outbox, journal_heads,
+           watches, watch_runs, gaps restart identity`,
       );
     },
     async close() {
+      await outbox.close();
       await slots.close();
       await pool.end();
     },

@@ -90,6 +90,7 @@ export function committedBackup(
     counts: undefined,
     tags: {},
     pinned: false,
+    gaps: undefined,
     failure: undefined,
   };
 }

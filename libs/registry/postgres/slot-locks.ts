@@ -1,5 +1,5 @@
 import { setTimeout as wait } from 'node:timers/promises';
-import pg, { type Client, type QueryResult } from 'pg';
+import pg, { type Client, type PoolClient, type QueryResult } from 'pg';
 import { TmError } from '../../model/errors.ts';
 import { translated } from './database.ts';
 
@@ -65,6 +65,15 @@ export class SlotLocks {
       this.#held.delete(source);
       throw translated(error);
     }
+  }
+
+  /** For the client's transaction; TM1501 at once where any session has it. */
+  async takeIn(client: PoolClient, source: number): Promise<void> {
+    const { rows } = await client.query('select pg_try_advisory_xact_lock($1, $2) as got', [
+      SLOT_CLASS,
+      source,
+    ]);
+    if (!rows[0].got) throw new TmError('TM1501');
   }
 
   async free(source: number): Promise<void> {

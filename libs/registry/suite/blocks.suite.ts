@@ -2,6 +2,7 @@ import { randomBytes, randomUUID } from 'node:crypto';
 import { expect, it } from 'vitest';
 import { codeOf, collect } from '../fixtures.suite.ts';
 import type { BlockRow } from '../port.ts';
+import { PLACE_BYTES } from '../port-blocks.ts';
 import type { RegistryUnderTest } from '../registry.suite.ts';
 
 const newId = (): Buffer => randomBytes(32);
@@ -17,6 +18,15 @@ const blockOf = (pack: Buffer, id = newId(), at = 0): BlockRow => ({
   kind: 0,
   children: Buffer.alloc(0),
 });
+
+function placeOf(row: BlockRow | undefined): Buffer {
+  const place = Buffer.alloc(PLACE_BYTES);
+  row?.pack.copy(place);
+  [row?.frameOffset, row?.frameLength, row?.offset, row?.length].forEach((value, i) => {
+    place.writeUInt32LE(value ?? 0, 32 + i * 4);
+  });
+  return place;
+}
 
 /** Blocks and packs; each case in a domain of its own. */
 export function blockCases(under: () => RegistryUnderTest): void {
@@ -44,11 +54,21 @@ export function blockCases(under: () => RegistryUnderTest): void {
     expect(await present(domain, asked)).toEqual(asked.map((_, i) => (i % 2 === 0 ? 1 : 0)));
     const located = await blocks().locate(domain, asked);
     expect(located).toEqual(asked.map((id) => known.find((one) => one.id.equals(id))));
+    const places = await blocks().places(domain, Buffer.concat(asked));
+    expect(places.length).toBe(asked.length * PLACE_BYTES);
+    asked.forEach((_, i) => {
+      expect(places.subarray(i * PLACE_BYTES, (i + 1) * PLACE_BYTES).equals(placeOf(located[i]))).toBe(true);
+    });
     const [id] = [known[0]!.id];
+    const [known0, unknown] = [placeOf(known[0]), placeOf(undefined)];
+    expect(await blocks().places(domain, Buffer.concat([id, newId(), id]))).toEqual(
+      Buffer.concat([known0, unknown, known0]),
+    );
     expect(await present(domain, [id, newId(), id])).toEqual([1, 0, 1]);
     expect(await blocks().locate(domain, [id, id])).toEqual([known[0], known[0]]);
     expect(await present(domain, [])).toEqual([]);
     expect(await blocks().locate(domain, [])).toEqual([]);
+    expect(await blocks().places(domain, Buffer.alloc(0))).toEqual(Buffer.alloc(0));
   });
 
   it('keeps domains apart', async () => {
@@ -57,18 +77,29 @@ export function blockCases(under: () => RegistryUnderTest): void {
     await put(domain, pack, [block]);
     expect(await present('another', [block.id])).toEqual([0]);
     expect(await blocks().locate('another', [block.id])).toEqual([undefined]);
+    expect(await blocks().places('another', block.id)).toEqual(placeOf(undefined));
   });
 
   it('shows nothing of a pack that is being written', async () => {
     const [domain, pack] = [randomUUID(), packOf()];
+    expect(await blocks().packCount(domain)).toBe(0);
     await blocks().beginPack(domain, pack);
     await blocks().beginPack(domain, pack);
-    expect(await collect(blocks().packs(domain))).toEqual([{ id: pack.id, size: 1000, state: 'writing' }]);
+    expect(await blocks().packCount(domain)).toBe(1);
+    expect(await collect(blocks().packs(domain))).toEqual([
+      { id: pack.id, size: 1000, state: 'writing', domain },
+    ]);
     const block = blockOf(pack.id);
     expect(await present(domain, [block.id])).toEqual([0]);
     await blocks().finishPack(domain, pack, [block]);
+    expect(await blocks().packCount(domain)).toBe(1);
     expect(await present(domain, [block.id])).toEqual([1]);
-    expect(await collect(blocks().packs(domain))).toEqual([{ id: pack.id, size: 1000, state: 'ready' }]);
+    expect(await collect(blocks().packs(domain))).toEqual([
+      { id: pack.id, size: 1000, state: 'ready', domain },
+    ]);
+    const everywhere = await collect(blocks().packs());
+    expect(everywhere.filter((one) => one.domain === domain).map((one) => one.id)).toEqual([pack.id]);
+    expect(everywhere.map((one) => one.id)).toEqual(everywhere.map((one) => one.id).toSorted(Buffer.compare));
   });
 
   it('finishes a pack as often as it is told, with one effect, also at once', async () => {

@@ -21,7 +21,7 @@ import type { RegistryUnderTest } from '../registry.suite.ts';
 
 const path = ({ dir, name }: { dir: Buffer; name: Buffer }): string =>
   [...dir.toString('latin1').split('\0').filter(Boolean), name.toString('latin1')].join('/');
-const paths = (versions: readonly EntryVersion[]): string[] => versions.map(path);
+const paths = (versions: readonly Pick<EntryVersion, 'dir' | 'name'>[]): string[] => versions.map(path);
 
 /** Entries as of a seq. */
 export function entryCases(under: () => RegistryUnderTest): void {
@@ -54,6 +54,24 @@ export function entryCases(under: () => RegistryUnderTest): void {
     );
     expect((await entries().totals(opened.backup.id)).counts.added).toBe(6);
     expect(await collect(entries().versions(source.id, 0, 1))).toHaveLength(6);
+    await registry().backups.fail(opened.backup.id, 'TM1508', []);
+    await other.close();
+  });
+
+  it('lets many pieces be applied by two at once in opposite orders: neither waits for the other for ever', async () => {
+    const source = await newSource(registry());
+    const opened = await registry().backups.open({ sourceId: source.id, kind: 'full', tags: {} }, NOW);
+    const other = await under().other();
+    for (let round = 0; round < 25; round++) {
+      const pieces = Array.from({ length: 40 }, (_, i) =>
+        segmentOf(source, round * 40 + i, [present(`f${round}-${i}`, i)], i % 3),
+      );
+      await Promise.all([
+        registry().entries.apply(opened.backup, pieces),
+        other.entries.apply(opened.backup, [...pieces].reverse()),
+      ]);
+    }
+    expect((await entries().totals(opened.backup.id)).counts.added).toBe(1000);
     await registry().backups.fail(opened.backup.id, 'TM1508', []);
     await other.close();
   });
@@ -180,6 +198,13 @@ export function entryCases(under: () => RegistryUnderTest): void {
     );
     const within = async (at: string, depth: 'all' | 'children') =>
       paths(await collect(entries().list(source.id, 1, { within: fromSlashes(at), depth })));
+    for (const at of ['', 'a', 'a/b', 'ab', 'nothing']) {
+      const visited: { dir: Buffer; name: Buffer }[] = [];
+      await entries().visit(source.id, 1, fromSlashes(at), ({ dir, name }) =>
+        visited.push({ dir: Buffer.from(dir), name: Buffer.from(name) }),
+      );
+      expect(paths(visited)).toEqual(await within(at, 'all'));
+    }
     expect(await within('a/b', 'all')).toEqual(['a/b', 'a/b/c', 'a/b/c/d']);
     expect(await within('a/b', 'children')).toEqual(['a/b', 'a/b/c']);
     expect(await within('a', 'children')).toEqual(['a', 'a/b', 'a/b!', 'a/b.', 'a/bc']);

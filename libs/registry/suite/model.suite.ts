@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
-import { type EntryRecord, RecordOp } from '../../model/records.ts';
+import { type EntryRecord, RecordOp, RecordWriter } from '../../model/records.ts';
 import { compareEntries } from '../../model/tree-path.ts';
 import {
   codeOf,
@@ -8,6 +8,7 @@ import {
   commitOf,
   gone,
   hashOf,
+  inPages,
   kept,
   NOW,
   newSource,
@@ -15,12 +16,20 @@ import {
   sealOf,
   segmentOf,
 } from '../fixtures.suite.ts';
-import type { EntryVersion, OpenedBackup, Registry, SourceRow } from '../port.ts';
+import type { EntryVersion, Lease, OpenedBackup, Registry, RunBody, SourceRow } from '../port.ts';
 import type { RegistryUnderTest } from '../registry.suite.ts';
 
 const PATHS = ['', 'a', 'A', 'a/b', 'a/b/c', 'a!', 'a!/x', 'ab', '\xff', '\x01/\xfe'].map((path) =>
   Buffer.from(path, 'latin1'),
 );
+
+/** What keeps a slot: a session, a lease that lasts, or one that has run out. */
+type Holder = 'session' | 'lease' | 'past lease';
+
+const leaseOf = (held: Holder): Lease | undefined =>
+  held === 'session'
+    ? undefined
+    : { seconds: held === 'lease' ? 600 : 0, macKey: Buffer.alloc(32, 5), instance: 'i', shards: 1 };
 
 /** What a registry should know of one source, in maps. */
 class Model {
@@ -34,7 +43,12 @@ class Model {
   baseline = 0;
   events = 0;
   open:
-    | { opened: OpenedBackup; pieces: Map<number, EntryRecord[]>; stage: 'open' | 'sealed' | 'committing' }
+    | {
+        opened: OpenedBackup;
+        pieces: Map<number, EntryRecord[]>;
+        stage: 'open' | 'sealed' | 'committing';
+        held: Holder;
+      }
     | undefined;
   ended: OpenedBackup | undefined;
 
@@ -61,15 +75,23 @@ interface World {
 type Command = (world: World) => Promise<void>;
 
 const open =
-  (kind: 'full' | 'differential'): Command =>
+  (kind: 'full' | 'differential', held: Holder): Command =>
   async ({ registry, source, model }) => {
-    const opening = registry.backups.open({ sourceId: source.id, kind, tags: {} }, NOW);
-    if (model.open) {
+    const request = { sourceId: source.id, kind, tags: {}, lease: leaseOf(held) };
+    const opening = registry.backups.open(request, NOW);
+    const ranOut = model.open?.held === 'past lease' && model.open.stage === 'open';
+    if (model.open && !ranOut) {
       expect(await codeOf(opening)).toBe('TM1501');
     } else if (kind === 'differential' && model.baseline === 0) {
       expect(await codeOf(opening)).toBe('TM1303');
     } else {
       const opened = await opening;
+      if (model.open) {
+        const { id } = model.open.opened.backup;
+        expect(await registry.backups.get(id)).toMatchObject({ state: 'failed', failure: 'TM1512' });
+        model.ended = model.open.opened;
+        model.events++;
+      }
       model.seq++;
       expect(opened.backup).toMatchObject({
         seq: model.seq,
@@ -77,7 +99,7 @@ const open =
         baselineSeq: kind === 'full' ? model.seq : model.baseline,
         state: 'open',
       });
-      model.open = { opened, pieces: new Map(), stage: 'open' };
+      model.open = { opened, pieces: new Map(), stage: 'open', held };
     }
   };
 
@@ -85,11 +107,14 @@ const apply =
   (batchNo: number, changes: readonly (readonly [number, number])[], elsewhere: boolean): Command =>
   async ({ registry, other, source, model }) => {
     if (!model.open) return;
-    const { opened, pieces } = model.open;
+    const { opened, pieces, stage } = model.open;
     const used = new Set([...pieces.values()].flat().map((one) => indexOf(one)));
     const fresh = new Map(changes.filter(([path]) => !used.has(path)));
     const records = pieces.get(batchNo) ?? [...fresh].map(([path, value]) => recordOf(path, value));
-    await (elsewhere ? other : registry).entries.apply(opened.backup, [segmentOf(source, batchNo, records)]);
+    const { entries } = elsewhere ? other : registry;
+    const applying = entries.apply(opened.backup, [segmentOf(source, batchNo, records)]);
+    if (stage === 'committing') return expect(await codeOf(applying)).toBe('TM1507');
+    await applying;
     pieces.set(batchNo, records);
     const { counts, batches } = await registry.entries.totals(opened.backup.id);
     expect(batches).toEqual([pieces.size]);
@@ -126,6 +151,40 @@ const advance: Command = async ({ registry, model }) => {
     model.ended = opened;
     model.open = undefined;
   }
+};
+
+const renew =
+  (held: 'lease' | 'past lease'): Command =>
+  async ({ other, model }) => {
+    const opened = model.open?.opened ?? model.ended;
+    if (!opened) return;
+    const renewing = other.backups.renew(opened.backup.id, opened.backup.epoch, leaseOf(held)!.seconds);
+    if (!model.open || model.open.held === 'session') expect(await codeOf(renewing)).toBe('TM1502');
+    else {
+      await renewing;
+      model.open.held = held;
+    }
+  };
+
+/** By whom the slot can be had, and what is to be ended. */
+const look: Command = async ({ registry, other, source, model }) => {
+  const { stage, held, opened } = model.open ?? {};
+  const past = held === 'past lease' && stage === 'open';
+  const leased = held !== undefined && held !== 'session';
+  const free = !model.open || past || (leased && stage === 'committing');
+  expect(await codeOf(other.backups.withSlot(source.id, async () => {}))).toBe(free ? undefined : 'TM1501');
+  const ours = ({ sourceId }: { sourceId: number }) => sourceId === source.id;
+  expect((await other.backups.abandoned()).filter(ours)).toHaveLength(free && model.open ? 1 : 0);
+  const overdue = (await registry.backups.overdue(600)).filter(({ backup }) => ours(backup));
+  expect(overdue.map(({ code }) => code)).toEqual(past ? ['TM1512'] : []);
+  const stalled = (await registry.backups.overdue(0)).filter(({ backup }) => ours(backup));
+  const sealed = leased && stage === 'sealed';
+  expect(stalled.map(({ code }) => code)).toEqual(past ? ['TM1512'] : sealed ? ['TM1513'] : []);
+  const ids = [opened, model.ended].flatMap((one) => (one ? [one.backup.id] : []));
+  const admissions = await other.backups.admissions(ids);
+  expect(ids.map((id) => admissions.get(id)?.macKey !== undefined)).toEqual(
+    ids.map((id) => leased && id === opened?.backup.id),
+  );
 };
 
 const fail: Command = async ({ registry, model }) => {
@@ -170,6 +229,17 @@ const sorted = (source: SourceRow, found: Map<number, { seq: number; record: Ent
     .sort((a, b) => compareEntries(a.record.dir, a.record.name, b.record.dir, b.record.name))
     .map(({ seq, record }) => text(source, record, seq));
 
+function bodiesOf(versions: readonly EntryVersion[], bodyBytes: number): RunBody[] {
+  const bodies: RunBody[] = [];
+  const writer = new RecordWriter();
+  for (const [i, version] of versions.entries()) {
+    writer.record({ ...version, code: 0 });
+    const isLast = i === versions.length - 1;
+    if (isLast || writer.bytes >= bodyBytes) bodies.push({ count: writer.count, body: writer.finish() });
+  }
+  return bodies;
+}
+
 /** What readers see as of two of the committed seqs. */
 const read =
   (first: number, second: number): Command =>
@@ -177,11 +247,29 @@ const read =
     const seqs = [0, ...model.committed.map((one) => one.backup.seq)];
     const [a, b] = [seqs[first % seqs.length]!, seqs[second % seqs.length]!];
     expect((await collect(entries.list(source.id, a))).map(textOf)).toEqual(sorted(source, model.asOf(a)));
+    const visited: string[] = [];
+    const shown = ({ dir, name, state }: Pick<EntryRecord, 'dir' | 'name' | 'state'>) =>
+      `${dir.toString('hex')}/${name.toString('hex')} ${state.toString('hex')}`;
+    await entries.visit(source.id, a, undefined, (entry) => visited.push(shown(entry)));
+    expect(visited).toEqual((await collect(entries.list(source.id, a))).map(shown));
     const [low, high] = [Math.min(a, b), Math.max(a, b)];
     const versions = await collect(entries.versions(source.id, low, high));
     expect(versions.map(textOf)).toEqual(sorted(source, model.newest(low, high)));
+    for (const bodyBytes of [400, 1 << 20]) {
+      const bodies: RunBody[] = [];
+      for await (const body of entries.runRecords(source.id, low, high, bodyBytes)) bodies.push(body);
+      expect(bodies).toEqual(bodiesOf(versions, bodyBytes));
+    }
     const looked = await entries.lookup(source.id, a, PATHS.map(gone));
     expect(looked.map((one) => one?.seq)).toEqual(PATHS.map((_, path) => model.asOf(a).get(path)?.seq));
+    for (const limit of [1, 3])
+      expect(
+        await inPages(
+          (page) => entries.list(source.id, a, { page }),
+          (one) => one,
+          limit,
+        ),
+      ).toEqual(await collect(entries.list(source.id, a)));
     const [before, after] = [model.asOf(a), model.asOf(b)];
     const state = (of: typeof before, path: number) => of.get(path)?.record.state.toString('hex');
     const changed = PATHS.map((_, path) => path).filter((path) => state(before, path) !== state(after, path));
@@ -217,8 +305,12 @@ const made = <T extends unknown[]>(
   })),
 });
 const none = fc.constant<[]>([]);
+const kinds = fc.constantFrom('full' as const, 'differential' as const);
+const holders = fc.constantFrom('session' as const, 'lease' as const, 'past lease' as const);
 const command = fc.oneof(
-  made(4, 'open', fc.tuple(fc.constantFrom('full' as const, 'differential' as const)), open),
+  made(4, 'open', fc.tuple(kinds, holders), open),
+  made(2, 'renew', fc.tuple(fc.constantFrom('lease' as const, 'past lease' as const)), renew),
+  made(2, 'look', none, () => look),
   made(6, 'apply', fc.tuple(fc.nat({ max: 4 }), fc.array(change, { maxLength: 5 }), fc.boolean()), apply),
   made(9, 'advance', none, () => advance),
   made(1, 'fail', none, () => fail),

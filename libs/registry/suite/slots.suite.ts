@@ -196,6 +196,15 @@ export function slotCases(under: () => RegistryUnderTest): void {
     await backups().fail(second.backup.id, 'TM1508', []);
   });
 
+  it('finds a free label behind any number of colliding ones', async () => {
+    const source = await newSource(under().registry);
+    for (let i = 1; i <= 20; i++) {
+      const { backup } = await backups().open(full(source.id), NOW);
+      expect(backup.label.endsWith(i === 1 ? '-F' : `-F.${i}`)).toBe(true);
+      await backups().fail(backup.id, 'TM1508', []);
+    }
+  });
+
   it('gives colliding labels a number, also when the clock goes back, and sorts by seq of the source', async () => {
     const source = await newSource(under().registry);
     const labels: string[] = [];

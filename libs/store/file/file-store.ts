@@ -108,6 +108,11 @@ class FileStore implements CollectableStore {
     });
   }
 
+  fileOf(name: string): string {
+    checkObjectName(name);
+    return this.#path(name);
+  }
+
   async stat(name: string): Promise<ObjectInfo | undefined> {
     checkObjectName(name);
     return this.#guarded(name, async () => {

@@ -1,13 +1,26 @@
 /** Tables of the baseline registry (1-architecture, "Baseline registry"). Order by bytea is order by bytes. */
 const PARTITIONS = 8;
 
+/**
+ * Bytes of a directory's path that the index in tree order holds: no key of an index may be as long as a path may be.
+ * What is equal in them is sorted by who reads.
+ */
+export const TREE_PREFIX = 256;
+
 const TABLES = `
 create table meta (key text primary key, value jsonb not null);
-create table domains (id int generated always as identity primary key, uid text not null unique);
+create table domains (
+  uid text primary key,
+  recipient text not null,
+  dedup_key bytea not null,
+  digest_key bytea not null,
+  added_at timestamptz not null default now()
+);
 create table sources (
   id int generated always as identity primary key,
   uid text not null unique,
   agent text not null,
+  agent_uid uuid,
   root bytea not null,
   key bytea not null,
   domain text not null,
@@ -17,9 +30,11 @@ create table sources (
   head bigint not null default 0,
   baseline bigint not null default 0,
   next_event bigint not null default 1,
-  root_hint text,
-  unique (agent, root)
+  root_hint text
 );
+-- A root may be longer than a key of an index.
+create unique index sources_embedded on sources (agent, sha256(root)) where agent_uid is null;
+create unique index sources_of_agents on sources (agent_uid, sha256(root)) where agent_uid is not null;
 create table backups (
   id uuid primary key,
   source int not null references sources,
@@ -44,10 +59,16 @@ create table backups (
   runs jsonb,
   journal_writer text,
   journal_number bigint,
+  lease_until timestamptz,
+  lease_instance text,
+  mac_key bytea,
+  shards int,
+  sealed_at timestamptz,
   unique (source, seq),
   unique (source, label)
 );
 create unique index one_slot on backups (source) where state in ('open', 'sealed', 'committing');
+create index backups_by_time on backups (source, kind, opened_at) where state in ('committed', 'expired');
 create table pieces (
   backup uuid not null references backups on delete cascade,
   shard int not null,
@@ -56,6 +77,7 @@ create table pieces (
   added bytea not null,
   removed bytea not null,
   counts jsonb not null,
+  applied_at timestamptz not null default clock_timestamp(),
   primary key (backup, shard, batch_no)
 );
 create table entries (
@@ -114,6 +136,30 @@ create table outbox (
   unique (source, event_no)
 );
 create index outbox_pending on outbox (id) where not published;
+create table agents (
+  uid uuid primary key,
+  name text not null,
+  domain text not null,
+  enrolled_at timestamptz not null default clock_timestamp(),
+  instance text,
+  instance_seen_at timestamptz,
+  last_seen_at timestamptz,
+  revoked_at timestamptz
+);
+create table tokens (
+  id text primary key,
+  kind text not null,
+  hash bytea not null,
+  name text not null,
+  agent uuid references agents,
+  domain text,
+  created_at timestamptz not null default clock_timestamp(),
+  expires_at timestamptz,
+  used_at timestamptz,
+  revoked_at timestamptz
+);
+create index tokens_of_agents on tokens (agent) where agent is not null;
+create table policies (source text primary key, policy jsonb not null, updated_at timestamptz not null);
 create table journal_heads (writer text primary key, number bigint not null, chain bytea not null);
 `;
 
@@ -122,7 +168,8 @@ const partitions = (): string =>
     { length: PARTITIONS },
     (_, i) => `
 create table entries_${i} partition of entries for values with (modulus ${PARTITIONS}, remainder ${i});
-create index entries_${i}_seq on entries_${i} (source, seq);`,
+create index entries_${i}_seq on entries_${i} (source, seq);
+create index entries_${i}_tree on entries_${i} (source, substr(dir_path, 1, ${TREE_PREFIX}));`,
   ).join('');
 
 export const initialSql = (): string => TABLES + partitions();

@@ -1,0 +1,178 @@
+import { WarmWorkers } from '../collect/warm-workers.ts';
+import type { OpenReply } from '../contracts/api/control.ts';
+import { TmError } from '../model/errors.ts';
+import { ROOT } from '../model/tree-path.ts';
+import type { Dirty } from '../monitor/dirty.ts';
+import { type OpenDirtyScan, openDirtyScan } from '../monitor/dirty-scan.ts';
+import type { Committed, SourceBackups, Taking, Wish } from '../monitor/port.ts';
+import { KnownState } from '../scan/index.ts';
+import type { GapReason } from '../watch/ledger-format.ts';
+import { backupOfView } from './backup-view.ts';
+import { hashedPages, type RemoteBackupRequest } from './remote-backup.ts';
+import type { AgentSession } from './session.ts';
+
+/** What holds for every backup of a watched folder. */
+export type WatchRules = Pick<
+  RemoteBackupRequest,
+  'root' | 'excludes' | 'oneFileSystem' | 'threads' | 'compression' | 'skip'
+>;
+
+export interface WatchedBackupsOptions {
+  readonly session: AgentSession;
+  readonly rules: WatchRules;
+  readonly stateFile: (sourceUid: string) => string;
+  /** Called with each backup that was opened, before anything is read. */
+  readonly onOpened: (opened: OpenReply) => void;
+}
+
+/** What the source's newest backup was when this process made it. */
+interface Head {
+  readonly opened: OpenReply;
+  readonly known: KnownState;
+  /** What the root looked like then, where that is known. */
+  readonly rootHint: string | undefined;
+}
+
+const WHOLE: Dirty = { entries: [], subtrees: [{ path: ROOT, reason: 'lost' }], unsettled: [] };
+
+/** The backups of one watched folder, made against services. */
+export class RemoteWatchedBackups implements SourceBackups {
+  readonly #options: WatchedBackupsOptions;
+  readonly #warm = new WarmWorkers(Date.now);
+  #head: Head | undefined;
+
+  constructor(options: WatchedBackupsOptions) {
+    this.#options = options;
+  }
+
+  /** What this process knows of its last backup tells whether there is anything to back up. */
+  async reconcile(taking: Taking): Promise<Committed | undefined> {
+    if (this.#head && !(await this.#differs(this.#head, WHOLE, taking.signal))) return undefined;
+    return this.#walk(taking);
+  }
+
+  async micro(dirty: Dirty, taking: Taking): Promise<Committed | undefined> {
+    const head = this.#head;
+    if (!head) throw new TmError('TM1012', 'there is no backup of this process to go on from');
+    const scan = this.#look(head, dirty);
+    let isOurs = true;
+    try {
+      if (!(await scan.differs(taking.signal))) {
+        scan.state.commit();
+        return undefined;
+      }
+      const request = {
+        ...taking,
+        kind: 'differential' as const,
+        threads: 1, // which stays warm
+        warm: this.#warm,
+        scan(opened: OpenReply) {
+          checkBase(opened, head.known);
+          isOurs = false;
+          return scan;
+        },
+      };
+      return await this.#make(request, () => scan.scan.rootHint());
+    } catch (error) {
+      this.#forget(); // what the file says holds
+      throw error;
+    } finally {
+      if (isOurs) scan.close();
+    }
+  }
+
+  wished({ excludes, oneFileSystem, ...wish }: Wish, gaps: readonly GapReason[]): Promise<Committed> {
+    const rules = { ...(excludes && { excludes }), ...(oneFileSystem !== undefined && { oneFileSystem }) };
+    return this.#walk({ ...wish, ...rules, gaps });
+  }
+
+  async close(): Promise<void> {
+    this.#forget();
+    await this.#warm.close();
+  }
+
+  async #differs(head: Head, dirty: Dirty, signal: AbortSignal): Promise<boolean> {
+    const scan = this.#look(head, dirty);
+    try {
+      return await scan.differs(signal);
+    } catch (error) {
+      if (error instanceof TmError && error.code === 'TM1012') return true;
+      throw error;
+    } finally {
+      scan.state.abandon();
+      scan.close();
+    }
+  }
+
+  #look({ opened, known, rootHint }: Head, dirty: Dirty): OpenDirtyScan {
+    const { session, rules } = this.#options;
+    const { backup, source } = opened;
+    const key = Buffer.from(source.key, 'base64');
+    const request = {
+      ...rules,
+      rootHint,
+      acceptRoot: false,
+      stateFile: this.#stateFile(opened),
+    };
+    return openDirtyScan(known, dirty, request, {
+      records: (within) => hashedPages(session.control, backup.id, key, within),
+    });
+  }
+
+  #walk(taking: Taking & Partial<RemoteBackupRequest>): Promise<Committed> {
+    this.#forget(); // the state file is about to be another one
+    return this.#make(taking);
+  }
+
+  async #make(taking: Taking & Partial<RemoteBackupRequest>, rootHint?: () => string): Promise<Committed> {
+    const { session, rules, onOpened } = this.#options;
+    const standard = { kind: undefined, tags: {}, acceptRoot: false, onProgress: () => {} };
+    let opened: OpenReply | undefined;
+    const view = await session.backup({
+      ...standard,
+      ...rules,
+      ...taking,
+      onOpened(reply) {
+        opened = reply;
+        onOpened(reply);
+      },
+    });
+    const backup = backupOfView(view, opened!.source.number);
+    await this.#goOnFrom({ ...opened!, backup: view }, rootHint?.());
+    return { backup, baseline: baselineIn(view.label) };
+  }
+
+  /** Without a state of it the next look is at everything. */
+  async #goOnFrom(opened: OpenReply, rootHint: string | undefined): Promise<void> {
+    const { seq, epoch, stateDigest } = opened.backup;
+    const identity = {
+      sourceUid: opened.source.uid,
+      seq,
+      epoch,
+      stateDigest: Buffer.from(stateDigest ?? '', 'base64'),
+    };
+    const known = this.#head?.known ?? KnownState.open(this.#stateFile(opened), identity);
+    this.#head = known && { opened, known, rootHint };
+    if (known?.isHeavy) await known.compact().catch(() => this.#forget()); // a later one does it
+  }
+
+  #stateFile({ source }: OpenReply): string {
+    return this.#options.stateFile(source.uid);
+  }
+
+  #forget(): void {
+    this.#head?.known.close();
+    this.#head = undefined;
+  }
+}
+
+/** Somebody else may have made a backup meanwhile. */
+function checkBase({ base }: OpenReply, { identity }: KnownState): void {
+  if (base?.backup.seq !== identity.seq) throw new TmError('TM1012', 'there is a newer backup by now');
+}
+
+/** A differential's label begins with its baseline's. */
+function baselineIn(label: string): string | null {
+  const end = label.indexOf('_');
+  return end < 0 ? null : label.slice(0, end);
+}

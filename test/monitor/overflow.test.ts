@@ -1,0 +1,44 @@
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, onTestFinished } from 'vitest';
+import { Place } from '../command.ts';
+import { test } from '../needs.ts';
+import { caughtUp, expectRestores, makeTree, Watch } from './rig.ts';
+
+/** Of inotify and fanotify alike (inotify(7), fanotify(7)). */
+const QUEUES = ['/proc/sys/fs/inotify/max_queued_events', '/proc/sys/fs/fanotify/max_queued_events'];
+const queueLength = (): number => Math.max(...QUEUES.map((path) => Number(readFileSync(path, 'latin1'))));
+
+test('events that the kernel drops are a gap, which a reconcile closes without a stop of the watch', {
+  timeout: 300_000,
+}, async () => {
+  const place = await Place.make('overflow');
+  onTestFinished(() => place.dispose());
+  const tree = place.path('tree');
+  makeTree(tree, 500);
+  const watch = new Watch(place, [tree, '--every', '1s']);
+  onTestFinished(async () => {
+    await watch.stop('SIGKILL');
+  });
+  await watch.watching();
+  const before = watch.lines.length;
+  watch.signal('SIGSTOP');
+  // More than the queue holds, where it keeps one event for all that happens to a name.
+  const names = queueLength() + 2000;
+  for (let i = 0; i < names; i++) writeFileSync(join(tree, `n${i}`), `${i}`);
+  for (let i = 0; i < names; i += 2) rmSync(join(tree, `n${i}`));
+  watch.signal('SIGCONT');
+
+  const opened = await watch.line(({ type, state }) => type === 'gap' && state === 'opened', before);
+  expect(opened.reason).toBe('overflow');
+  await watch.line(
+    ({ type, state, gap }) => type === 'gap' && state === 'closed' && gap === opened.gap,
+    before,
+  );
+  const label = await caughtUp(place, tree);
+  expect(watch.lines.filter(({ type }) => type === 'watching')).toHaveLength(1);
+  const { lines } = await place.ok(['coverage', tree]);
+  expect(lines).toContainEqual(expect.objectContaining({ type: 'span', kind: 'gap' }));
+  expect(await watch.stop(), watch.told).toBe(0);
+  await expectRestores(place, label, tree, tree);
+});

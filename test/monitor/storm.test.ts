@@ -1,0 +1,86 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { expect, onTestFinished } from 'vitest';
+import { Place } from '../command.ts';
+import { test } from '../needs.ts';
+import { caughtUp, copyOf, expectRestores, makeTree, Watch, Writers } from './rig.ts';
+
+/** The whole size takes some ten minutes: 60 s of storm in 50,000 files, and 20 kills. */
+const IS_FULL = process.env.TIDEMARK_STORM_FULL === '1';
+const FILES = IS_FULL ? 50_000 : 4000;
+const STORM_MS = IS_FULL ? 60_000 : 12_000;
+const PAUSES = IS_FULL ? 3 : 1;
+const KILLS = IS_FULL ? 20 : 4;
+const WRITERS = 4;
+const SEED = Number(process.env.TIDEMARK_STORM_SEED ?? 1);
+const TIMEOUT = IS_FULL ? 1_800_000 : 300_000;
+
+async function placeWithTree(name: string): Promise<{ place: Place; tree: string }> {
+  const place = await Place.make(name);
+  onTestFinished(() => place.dispose());
+  const tree = place.path('tree');
+  makeTree(tree, FILES);
+  return { place, tree };
+}
+
+function useWatch(place: Place, tree: string): Watch {
+  const watch = new Watch(place, [tree, '--every', '1s']);
+  onTestFinished(async () => {
+    await watch.stop('SIGKILL');
+  });
+  return watch;
+}
+
+function useWriters(tree: string): Writers {
+  const writers = new Writers(tree, WRITERS, SEED);
+  onTestFinished(() => writers.kill());
+  return writers;
+}
+
+test('a storm: what is committed at pauses and at the end restores to exactly what was there', {
+  timeout: TIMEOUT,
+}, async () => {
+  const { place, tree } = await placeWithTree('storm');
+  const watch = useWatch(place, tree);
+  await watch.watching();
+  const writers = useWriters(tree);
+  const points: { label: string; copy: string }[] = [];
+  const keep = async () => {
+    const label = await caughtUp(place, tree);
+    const copy = place.path(`copy${points.length}`);
+    copyOf(tree, copy);
+    points.push({ label, copy });
+  };
+  for (let i = 0; i < PAUSES; i++) {
+    await sleep(STORM_MS / (PAUSES + 1));
+    await writers.pause();
+    await keep();
+    writers.resume();
+  }
+  await sleep(STORM_MS / (PAUSES + 1));
+  await writers.stop();
+  await keep();
+  expect(watch.commits.length).toBeGreaterThan(PAUSES + 1);
+  expect(await watch.stop(), watch.told).toBe(0);
+  for (const { label, copy } of points) await expectRestores(place, label, tree, copy);
+});
+
+test('a watch that is killed again and again loses nothing', { timeout: TIMEOUT }, async () => {
+  const { place, tree } = await placeWithTree('storm-kill');
+  let watch = useWatch(place, tree);
+  await watch.watching();
+  const writers = useWriters(tree);
+  for (let i = 0; i < KILLS; i++) {
+    await sleep(200 + ((SEED * 7919 + i * 104_729) % 3000));
+    await watch.stop('SIGKILL');
+    watch = useWatch(place, tree);
+    if (i % 3 === 0) await watch.watching();
+  }
+  await watch.watching();
+  await writers.stop();
+  const label = await caughtUp(place, tree);
+  const { lines } = await place.ok(['coverage', tree]);
+  const gaps = lines.filter(({ type, kind }) => type === 'span' && kind === 'gap');
+  expect(gaps.length).toBeGreaterThan(0);
+  await watch.stop();
+  await expectRestores(place, label, tree, tree);
+});
