@@ -1,5 +1,5 @@
 const FIRST_MS = 500;
-export const LONGEST_MS = 60_000;
+const LONGEST_MS = 60_000;
 
 /** How long to wait after failures in a row: longer each time up to a minute, and never the same for two who failed together. */
 export class Backoff {

@@ -1,7 +1,7 @@
 import type { TreePath } from '../model/tree-path.ts';
 import type { DirtyEntry, DirtySubtree, WatchBatch } from '../watch/port.ts';
 import type { Dirty } from './dirty.ts';
-import { both, type Held, type Times, Waiting } from './waiting.ts';
+import { both, type Held, type Times, timesUpTo, Waiting } from './waiting.ts';
 
 /** Times in milliseconds. */
 export interface Settling {
@@ -95,6 +95,13 @@ export class DirtySet {
     this.#subtrees.addAll(subtrees);
     if (collapsed) this.#collapsed = both(this.#collapsed, collapsed);
     this.#bound();
+    this.#setOldest();
+  }
+
+  /** The clock was set back to `now`: what it noticed later than that counts from now on. */
+  notAfter(now: number): void {
+    for (const waiting of [this.#entries, this.#subtrees]) waiting.notAfter(now);
+    this.#collapsed &&= timesUpTo(this.#collapsed, now);
     this.#setOldest();
   }
 

@@ -226,6 +226,51 @@ describe('gaps', () => {
   });
 });
 
+describe('a clock that is set back by a day', () => {
+  const DAY_MS = 86_400_000;
+
+  it('puts off neither what was dirty before nor what comes then', async () => {
+    const rig = new MonitorRig();
+    rig.clock.set(10 * DAY_MS);
+    const source = await rig.start();
+    await source.changed('first');
+    await rig.clock.advance(500);
+    rig.made();
+    await source.changed('before');
+    rig.clock.set(9 * DAY_MS);
+    await source.changed('after');
+    await rig.clock.advance(20_000);
+    expect(rig.made()).toEqual(['micro after before']);
+    expect(rig.monitor.status).toMatchObject({ recoveryPointMs: 0, pending: 0 });
+  });
+
+  it('nor a retry, nor a look at the whole tree', async () => {
+    const rig = new MonitorRig();
+    rig.clock.set(10 * DAY_MS);
+    const source = await rig.start();
+    rig.made();
+    rig.backups.failures.push(new TmError('TM1301'));
+    await source.state('overflow');
+    rig.clock.set(9 * DAY_MS);
+    await rig.clock.advance(180_000);
+    expect(rig.made()).toEqual(['reconcile', 'reconcile']);
+    expect(rig.monitor.status.gaps).toEqual([]);
+  });
+
+  it('nor a root that comes back', async () => {
+    const rig = new MonitorRig();
+    rig.clock.set(10 * DAY_MS);
+    const source = await rig.start();
+    rig.sources.failure = new TmError('TM1102');
+    await source.end('root-deleted');
+    await rig.clock.advance(10_000);
+    rig.sources.failure = undefined;
+    rig.clock.set(9 * DAY_MS);
+    await rig.clock.advance(180_000);
+    expect(rig.monitor.status.state).toBe('watching');
+  });
+});
+
 describe('a root that goes', () => {
   it('is waited for, and the watch goes on by itself', async () => {
     const rig = new MonitorRig();

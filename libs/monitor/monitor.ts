@@ -7,7 +7,7 @@ import type { Gap } from '../watch/coverage.ts';
 import type { GapLedger } from '../watch/ledger.ts';
 import type { GapReason } from '../watch/ledger-format.ts';
 import type { EventSource, FinalState, WatchBatch, WatchState } from '../watch/port.ts';
-import { Backoff, LONGEST_MS } from './backoff.ts';
+import { Backoff } from './backoff.ts';
 import type { Clock } from './clock.ts';
 import { DirtySet, type Taken } from './dirty-set.ts';
 import { Gaps } from './gaps.ts';
@@ -105,6 +105,8 @@ export class Monitor {
   #retryAt = 0;
   #reconcileAt: number | undefined;
   #nextMicroAt = 0;
+  /** What the clock said when it was last asked what to do. */
+  #seen = 0;
   /** Not every directory is watched. */
   #isBlind = false;
   #isTold = false;
@@ -193,20 +195,29 @@ export class Monitor {
   }
 
   #standing(): Standing {
-    const { clock, timing } = this.#deps;
-    const now = clock.now();
-    // A clock that was set back puts nothing off for longer than it ever would have been.
-    const within = <T extends number | undefined>(at: T, ms: number) =>
-      at === undefined ? at : Math.min(at, now + ms);
+    const now = this.#deps.clock.now();
+    if (now < this.#seen) this.#setBack(now);
+    this.#seen = now;
     return {
       now,
       isAsked: this.#asked.length > 0,
-      startAt: within(this.#startAt, LONGEST_MS),
-      retryAt: Math.min(this.#retryAt, now + LONGEST_MS),
-      reconcileAt: within(this.#reconcileAt, timing.blindMs),
-      readyAt: within(this.#dirty.readyAt(), timing.boundMs),
-      nextMicroAt: Math.min(this.#nextMicroAt, now + timing.everyMs),
+      startAt: this.#startAt,
+      retryAt: this.#retryAt,
+      reconcileAt: this.#reconcileAt,
+      readyAt: this.#dirty.readyAt(),
+      nextMicroAt: this.#nextMicroAt,
     };
+  }
+
+  /** The clock was set back: nothing is put off for more than once again what it would have been. */
+  #setBack(now: number): void {
+    const by = this.#seen - now;
+    if (this.#startAt !== undefined) this.#startAt -= by;
+    if (this.#reconcileAt !== undefined) this.#reconcileAt -= by;
+    this.#retryAt -= by;
+    this.#nextMicroAt -= by;
+    this.#dirty.notAfter(now);
+    this.#follows();
   }
 
   /** Also in place of a source that still runs; whatever that one would have told is found by the reconcile. */

@@ -13,6 +13,11 @@ export const both = (a: Times | undefined, b: Times): Times =>
     ? { first: Math.min(a.first, b.first), last: Math.max(a.last, b.last) }
     : { first: b.first, last: b.last };
 
+export const timesUpTo = ({ first, last }: Times, now: number): Times => ({
+  first: Math.min(first, now),
+  last: Math.min(last, now),
+});
+
 /** Things that wait to be taken, each once, with since when and until when it was heard of. */
 export class Waiting<T> {
   readonly #merge: (older: T, newer: T) => T;
@@ -67,6 +72,11 @@ export class Waiting<T> {
     }
     for (const key of taken.keys()) this.#held.delete(key);
     return taken;
+  }
+
+  /** No time is past `now` any more. */
+  notAfter(now: number): void {
+    for (const [key, held] of this.#held) this.#held.set(key, { ...held, ...timesUpTo(held, now) });
   }
 
   clear(): void {
