@@ -14,6 +14,7 @@ import {
   DT_DIR,
   DT_UNKNOWN,
   ENOENT,
+  ESTALE,
   errnoName,
   FS_TYPE,
   fstat,
@@ -60,8 +61,9 @@ const ODD: Reason = { code: 1110, message: 'a file of unknown type' };
 export const UNMOUNTED: Reason = { code: 1113, message: 'no file system is mounted there any more' };
 
 export function unreadable(errno: number): Reason {
-  const text = getSystemErrorMap().get(-Math.abs(errno))?.[1] ?? 'system error';
-  return { code: 1110, message: `${text} (${errnoName(errno)})` };
+  const isMoved = Math.abs(errno) === ESTALE;
+  const text = isMoved ? 'it was moved meanwhile' : getSystemErrorMap().get(-Math.abs(errno))?.[1];
+  return { code: 1110, message: `${text ?? 'system error'} (${errnoName(errno)})` };
 }
 
 /** As a mount below `directory`, of what was just statted there. */

@@ -1,8 +1,8 @@
-import { appendFileSync, mkdirSync, unlinkSync, writeFileSync } from 'node:fs';
+import { appendFileSync, mkdirSync, renameSync, unlinkSync, writeFileSync } from 'node:fs';
 import { expect, it, vi } from 'vitest';
 import { TmError } from '../model/errors.ts';
 import * as posix from '../posix/index.ts';
-import { b, openBelow, type Rig, useRig } from './scan-rig.suite.ts';
+import { b, now, openBelow, type Rig, useRig } from './scan-rig.suite.ts';
 
 /** What happens to system calls in the directory that holds a name `marker`. */
 const fault = vi.hoisted(() => ({
@@ -113,4 +113,27 @@ it('a full that could not read some entries still counts its digest from zero', 
   expect(found).toMatchObject({ gone: [], kept: ['1110 d/a', '1110 d/sub'] });
   expect(rig.backup.has(`${b('d').toString('hex')}/${b('a').toString('hex')}`)).toBe(true);
   expect(withFault(breakAt('b'), () => rig.scan({ readAll: true })).notes).toEqual(['1110 d']);
+});
+
+it('a folder that is moved ahead of the walk again and again does not keep it from ending', () => {
+  const rig = useRig();
+  const places = Array.from({ length: 50 }, (_, i) => `p${100 + i}`);
+  for (const place of places) mkdirSync(rig.path(place));
+  let at = rig.path(places[0]!, 'd');
+  mkdirSync(rig.path(places[0]!, 'd', 'below'), { recursive: true });
+  writeFileSync(rig.path(places[0]!, 'd', 'below', 'f'), '');
+  const onStat = (name: Buffer): number => {
+    if (!name.equals(b('f'))) return 0;
+    const next = places[places.indexOf(at.split('/').at(-2)!) + 1];
+    const before = at;
+    if (next) at = rig.path(next, 'd');
+    if (next) renameSync(before, at);
+    return 0;
+  };
+  const found = withFault({ onStat }, () => rig.scan({ startedAt: now() }));
+  const read = found.work.filter((path) => path.endsWith('/f'));
+  expect(read.length).toBeLessThanOrEqual(4);
+  expect(found.notes).toEqual([`1110 ${places[read.length]}/d`]);
+  const last = `${at.slice(rig.tree.length + 1)}/below/f`;
+  expect(rig.scan().work.filter((path) => path.endsWith('/f'))).toEqual([last]);
 });

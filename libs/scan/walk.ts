@@ -14,6 +14,7 @@ import {
 import { type Comparison, isMountBelow, UNMOUNTED, unreadable } from './comparison.ts';
 import { rulesOf } from './directory-rules.ts';
 import { DirectoryStack, WalkedDirectory } from './directory-stack.ts';
+import { Entered } from './entered.ts';
 import type { ExcludeRules } from './excludes.ts';
 import { throwIfExhausted } from './exhausted.ts';
 import { NameList } from './name-list.ts';
@@ -24,6 +25,9 @@ import { fileType, sketchedDevice } from './stat-record.ts';
 import type { StateCursor } from './state-cursor.ts';
 import type { ScanStep } from './steps.ts';
 import { type Subdirectory, Visit } from './subdirectories.ts';
+
+/** As of ComparisonOptions.clockGranularityNs. */
+const GRANULARITY_NS = 10_000_000;
 
 /**
  * Walks directories and merges what is in them with a known state, both in the order of (dir, name). Whoever uses it
@@ -37,6 +41,7 @@ export class Walk {
   readonly #state: StateCursor;
   readonly #outbox: Outbox;
   readonly #comparison: Comparison;
+  readonly #entered: Entered;
   readonly #reader = new DirReader(-1);
   readonly #stat = new Stat();
 
@@ -45,6 +50,7 @@ export class Walk {
     this.#state = state;
     this.#outbox = outbox;
     this.#comparison = comparison;
+    this.#entered = new Entered(options.startedAt, options.clockGranularityNs ?? GRANULARITY_NS);
   }
 
   /** All that waits for its visit, until `height` directories are left on the stack. */
@@ -136,7 +142,7 @@ export class Walk {
     const error = fstat(fd, this.#stat);
     const directory = new WalkedDirectory(path, open, this.#stat);
     const isUnmounted = next.isMount && !isMountBelow(parent, this.#stat);
-    const failure = error < 0 || isUnmounted ? error : this.list(fd);
+    const failure = error < 0 || isUnmounted ? error : this.#enter(fd);
     if (failure === 0 && !isUnmounted) {
       this.leaveOut(directory, fd, parent.leftOut.rules);
       if (next.visit === Visit.walkEmitted)
@@ -145,6 +151,11 @@ export class Walk {
     }
     open.release();
     return failure;
+  }
+
+  /** Lists a directory, of which `#stat` tells. 0 or -errno: -ESTALE where it is moved ahead again and again. */
+  #enter(fd: number): number {
+    return this.#entered.tooOften(this.#stat) ? -ESTALE : this.list(fd);
   }
 
   /** Of a directory whose list is in `names`. */
