@@ -9,6 +9,7 @@ export * from './names.ts';
 export * from './open.ts';
 export * from './posix-error.ts';
 export * from './probe.ts';
+export { Scratch } from './scratch.ts';
 export * from './stat.ts';
 export * from './system.ts';
 export * from './xattr.ts';

@@ -157,7 +157,14 @@ export function statx(
   flags: number = AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT,
 ): number {
   const path = first.put(name);
-  if (path < 0) return path;
+  return path < 0 ? path : stat(dirfd, path, flags, out);
+}
+
+/** As statx, of the name that begins at byte `at` of `names` and ends with a NUL. */
+export const statxAt = (dirfd: number, names: Scratch, at: number, out: Stat): number =>
+  stat(dirfd, names.address + at, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT, out);
+
+function stat(dirfd: number, path: number, flags: number, out: Stat): number {
   for (;;) {
     // As `attempt` does, without a function made for each of a walk's entries.
     if (libc.statx(dirfd, path, flags, STATX_BASIC_STATS | STATX_MNT_ID, out.address) >= 0) return 0;

@@ -32,7 +32,7 @@ import { throwIfExhausted } from './exhausted.ts';
 import type { OpenDirectory } from './open-directory.ts';
 import type { Outbox } from './outbox.ts';
 import { RacyRule } from './racy.ts';
-import type { ComparisonOptions, MovedFrom } from './scan-options.ts';
+import type { ComparisonOptions, MovedFrom, SkippedDirectory } from './scan-options.ts';
 import {
   copyStat,
   fileSize,
@@ -72,6 +72,9 @@ export function isMountBelow(directory: WalkedDirectory, stat: Stat): boolean {
   if (mountId !== 0n && directory.mountId !== 0n) return mountId !== directory.mountId;
   return stat.isMountRoot ?? stat.dev !== directory.dev;
 }
+
+export const isSkipped = (skip: readonly SkippedDirectory[], { ino, devMajor, devMinor }: Stat): boolean =>
+  skip.some((one) => one.ino === ino && one.devMajor === devMajor && one.devMinor === devMinor);
 
 /**
  * Decides on one name after the other: compares it with the state and writes what follows to the outbox and to the
@@ -157,11 +160,11 @@ export class Comparison {
   keepKnown(flags: number): void {
     this.#options.stateWriter.copy(this.#state, flags);
     this.keptDigest.add(this.#state.hash);
-    this.#count(this.#state.words, this.#state.statAt);
+    this.count(this.#state.words, this.#state.statAt);
   }
 
   #directory(directory: WalkedDirectory, open: OpenDirectory, name: Buffer, known: boolean): void {
-    if (this.#isSkipped()) {
+    if (isSkipped(this.#options.skip, this.#stat)) {
       this.#leave(directory, name, known);
       return;
     }
@@ -193,12 +196,12 @@ export class Comparison {
 
   #keepUnchanged(name: Buffer, flags: number): number {
     this.totals.unchanged++;
-    this.#count(this.#record, 0);
+    this.count(this.#record, 0);
     return this.#options.stateWriter.appendKnown(name, this.#record, 0, flags, this.#state);
   }
 
   #work(directory: WalkedDirectory, open: OpenDirectory, name: Buffer, known: boolean, base: number): number {
-    this.#count(this.#record, 0);
+    this.count(this.#record, 0);
     const flags = this.#racy.applies(this.#record, 0) ? base | racy : base;
     const previousHash = known ? this.#state.hash : undefined;
     const unread = known ? untrusted : StateFlag.void;
@@ -245,13 +248,6 @@ export class Comparison {
     return (this.#state.flags & mountpoint) !== 0;
   }
 
-  #isSkipped(): boolean {
-    const { ino, devMajor, devMinor } = this.#stat;
-    return this.#options.skip.some(
-      (s) => s.ino === ino && s.devMajor === devMajor && s.devMinor === devMinor,
-    );
-  }
-
   #isExcluded(directory: WalkedDirectory, open: OpenDirectory, name: Buffer, type: number): boolean {
     const { rules, isCache } = directory.leftOut;
     if (isCache && !name.equals(CACHE_TAG)) return true;
@@ -264,7 +260,8 @@ export class Comparison {
     return rules.excludes(directory.text + toText(name), isDirectory);
   }
 
-  #count(stat: Int32Array, at: number): void {
+  /** Adds to the totals an entry that is part of the tree, by its stat record. */
+  count(stat: Int32Array, at: number): void {
     const type = fileType(stat, at);
     if (type === S_IFREG) {
       this.totals.files++;

@@ -11,7 +11,8 @@ const MAX_OPEN = 64;
 export class WalkedDirectory {
   readonly path: TreePath;
   readonly ino: bigint;
-  readonly dev: bigint;
+  readonly devMajor: number;
+  readonly devMinor: number;
   /** 0n where the system doesn't tell. */
   readonly mountId: bigint;
   readonly subdirectories = new Subdirectories();
@@ -29,11 +30,17 @@ export class WalkedDirectory {
     return this.leftOut.isCache || !this.leftOut.rules.isEmpty;
   }
 
+  /** As of `Stat`. */
+  get dev(): bigint {
+    return (BigInt(this.devMajor) << 32n) | BigInt(this.devMinor);
+  }
+
   constructor(path: TreePath, open: OpenDirectory, stat: Stat) {
     this.path = path;
     this.open = open;
     this.ino = stat.ino;
-    this.dev = stat.dev;
+    this.devMajor = stat.devMajor;
+    this.devMinor = stat.devMinor;
     this.mountId = stat.mountId;
   }
 }

@@ -1,16 +1,18 @@
 import { MAX_NAME_BYTES } from '../model/tree-path.ts';
-import { type DirReader, DT_UNKNOWN } from '../posix/index.ts';
+import { type DirReader, DT_UNKNOWN, Scratch } from '../posix/index.ts';
+
+const FEW = 64;
 
 /**
- * The names of one directory, sorted by bytes, packed into one buffer (some 30 bytes a name). Reused from one
+ * The names of one directory, sorted by bytes, packed with a NUL after each (some 30 bytes a name). Reused from one
  * directory to the next, so that its memory is that of the largest directory met.
  */
 export class NameList {
-  #bytes = Buffer.allocUnsafe(64 * 1024);
+  #packed = new Scratch(64 * 1024);
   #starts = new Uint32Array(1024);
   #types = new Uint8Array(1024);
   #keys = new Float64Array(1024);
-  #order: number[] = [];
+  #order = new Uint32Array(1024);
   readonly #scratch = Buffer.alloc(MAX_NAME_BYTES);
   readonly #views: Buffer[] = [];
   #used = 0;
@@ -39,7 +41,7 @@ export class NameList {
     for (let high = this.count; low < high; ) {
       const middle = (low + high) >>> 1;
       this.select(middle);
-      const order = name.compare(this.#bytes, this.start, this.end);
+      const order = this.#orderOf(name);
       if (order === 0) return true;
       if (order < 0) high = middle;
       else low = middle + 1;
@@ -47,21 +49,37 @@ export class NameList {
     return false;
   }
 
+  /** Of `name` to the selected one. */
+  #orderOf(name: Buffer): number {
+    const { bytes, start } = this;
+    const there = this.end - start;
+    const length = Math.min(name.length, there);
+    for (let i = 0; i < length; i++) {
+      const difference = name[i]! - bytes[start + i]!;
+      if (difference !== 0) return difference;
+    }
+    return name.length - there;
+  }
+
+  /** What `start` is a byte of. */
+  get packed(): Scratch {
+    return this.#packed;
+  }
   get bytes(): Buffer {
-    return this.#bytes;
+    return this.#packed.bytes;
   }
   get start(): number {
     return this.#starts[this.#position]!;
   }
   get end(): number {
-    return this.#starts[this.#position + 1]!;
+    return this.#starts[this.#position + 1]! - 1;
   }
   /** Its bytes, valid until the next `select`: one buffer for each length serves all names. */
   get name(): Buffer {
-    const { start, end } = this;
+    const { bytes, start, end } = this;
     this.#views[end - start] ??= this.#scratch.subarray(0, end - start);
     const name = this.#views[end - start]!;
-    for (let i = start; i < end; i++) name[i - start] = this.#bytes[i]!;
+    for (let i = start; i < end; i++) name[i - start] = bytes[i]!;
     return name;
   }
   /** DT_*; DT_UNKNOWN where the file system doesn't tell. */
@@ -75,13 +93,19 @@ export class NameList {
       this.hasLongNames = true;
       return;
     }
-    if (this.#used + length > this.#bytes.length)
-      this.#bytes = Buffer.concat([this.#bytes], this.#bytes.length * 2);
+    if (this.#used + length >= this.bytes.length) this.#growBytes();
     if (this.count + 2 > this.#starts.length) this.#grow();
-    reader.copyName(this.#bytes, this.#used);
+    reader.copyName(this.bytes, this.#used);
     this.#types[this.count] = reader.type;
     this.#used += length;
+    this.bytes[this.#used++] = 0;
     this.#starts[++this.count] = this.#used;
+  }
+
+  #growBytes(): void {
+    const packed = new Scratch(this.bytes.length * 2);
+    this.bytes.copy(packed.bytes, 0, 0, this.#used);
+    this.#packed = packed;
   }
 
   #grow(): void {
@@ -93,25 +117,46 @@ export class NameList {
     this.#starts = starts;
     this.#types = types;
     this.#keys = new Float64Array(size);
+    this.#order = new Uint32Array(size);
   }
 
   /** The first six bytes make a number that decides nearly always. */
   #sort(): void {
+    const { bytes } = this;
     const keys = this.#keys;
-    this.#order.length = 0;
+    const order = this.#order;
     for (let i = 0; i < this.count; i++) {
       const start = this.#starts[i]!;
       const end = this.#starts[i + 1]!;
       let key = 0;
-      for (let at = start; at < start + 6; at++) key = key * 256 + (at < end ? this.#bytes[at]! : 0);
+      for (let at = start; at < start + 6; at++) key = key * 256 + (at < end ? bytes[at]! : 0);
       keys[i] = key;
-      this.#order.push(i);
+      order[i] = i;
     }
-    this.#order.sort((a, b) => keys[a]! - keys[b]! || this.#compare(a, b));
+    if (this.count > FEW)
+      order.subarray(0, this.count).sort((a, b) => keys[a]! - keys[b]! || this.#compare(a, b));
+    else this.#sortFew();
+  }
+
+  /** By insertion: most directories are small, and a sort that is called costs more than it does. */
+  #sortFew(): void {
+    const keys = this.#keys;
+    const order = this.#order;
+    for (let i = 1; i < this.count; i++) {
+      const key = keys[i]!;
+      let at = i;
+      for (; at > 0; at--) {
+        const before = order[at - 1]!;
+        const difference = keys[before]! - key;
+        if (difference < 0 || (difference === 0 && this.#compare(before, i) < 0)) break;
+        order[at] = before;
+      }
+      order[at] = i;
+    }
   }
 
   #compare(a: number, b: number): number {
-    const bytes = this.#bytes;
+    const { bytes } = this;
     const startA = this.#starts[a]!;
     const startB = this.#starts[b]!;
     const lengthA = this.#starts[a + 1]! - startA;

@@ -28,7 +28,9 @@ export class Outbox {
   #kept: ScanEntry[] = [];
   #notes: ScanEntry[] = [];
   #batches = 0;
+  /** Since the last progress step, and such steps. */
   #looked = 0;
+  #progress = 0;
   /** Directories of batches that were given out. */
   readonly #out = new Map<number, OpenDirectory[]>();
 
@@ -74,10 +76,12 @@ export class Outbox {
     if (this.#notes.length === MAX_LIST) this.#closeLists();
   }
 
-  /** Counts an entry that was looked at. */
-  looked(): void {
-    if (++this.#looked % PROGRESS_ENTRIES !== 0) return;
-    if (this.#looked % (PROGRESS_ENTRIES * PROGRESS_FLUSH) === 0) this.flush();
+  /** Counts entries that were looked at. */
+  looked(count = 1): void {
+    this.#looked += count;
+    if (this.#looked < PROGRESS_ENTRIES) return;
+    this.#looked = 0;
+    if (++this.#progress % PROGRESS_FLUSH === 0) this.flush();
     this.#ready.push({ type: 'progress' });
   }
 

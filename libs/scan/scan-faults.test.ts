@@ -24,7 +24,9 @@ vi.mock('../posix/index.ts', async (load) => {
   }
   const statx: typeof real.statx = (dirfd, name, out, flags) =>
     fault.onStat(name) || real.statx(dirfd, name, out, flags);
-  return { ...real, DirReader, statx };
+  const statxAt: typeof real.statxAt = (dirfd, names, at, out) =>
+    fault.onStat(names.bytes.subarray(at, names.bytes.indexOf(0, at))) || real.statxAt(dirfd, names, at, out);
+  return { ...real, DirReader, statx, statxAt };
 });
 
 function withFault<T>(change: Partial<typeof fault>, work: () => T): T {

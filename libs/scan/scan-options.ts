@@ -3,6 +3,7 @@ import type { ExcludeRules } from './excludes.ts';
 import type { EmitLimits } from './outbox.ts';
 import type { StateSink } from './state-cursor.ts';
 import type { StateReader } from './state-reader.ts';
+import type { StateWriter } from './state-writer.ts';
 
 /** A directory that is never part of a source: the home, a store. */
 export interface SkippedDirectory {
@@ -54,6 +55,7 @@ export interface MovedFinder {
 export interface ScanOptions extends ComparisonOptions {
   /** A descriptor of the root; it stays the caller's. */
   readonly rootFd: number;
+  readonly stateWriter: StateWriter;
   /** For messages. */
   readonly rootPath: Buffer;
   /** State as of the base; undefined when there is none, then every entry is new. Stays the caller's. */

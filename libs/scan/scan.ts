@@ -7,6 +7,7 @@ import { OpenDirectory } from './open-directory.ts';
 import { EMIT_LIMITS, Outbox } from './outbox.ts';
 import type { ScanSource } from './port.ts';
 import { encodeRootHint } from './root-check.ts';
+import { SameChunks } from './same-chunks.ts';
 import type { ScanOptions } from './scan-options.ts';
 import { StateReader } from './state-reader.ts';
 import type { ScanStep, ScanTotals } from './steps.ts';
@@ -40,7 +41,8 @@ export class Scan implements ScanSource {
     this.#outbox = new Outbox(options.limits ?? EMIT_LIMITS);
     this.#root = this.#openRoot();
     this.#comparison = new Comparison(options, this.#state, this.#outbox, this.#root.dev);
-    this.#walk = new Walk(options, this.#state, this.#outbox, this.#comparison);
+    const chunks = new SameChunks(options, this.#state, this.#outbox, this.#comparison);
+    this.#walk = new Walk(options, this.#state, this.#outbox, this.#comparison, chunks);
     this.#walk.stack.push(this.#root);
     this.#steps = this.#run();
   }

@@ -61,6 +61,14 @@ export function copyStat(statx: Int32Array, out: Int32Array, at: number): void {
   for (let i = FIRST_WORDS; i < STAT_WORDS; i++) out[at + i] = statx[SECOND_SLICE + i - FIRST_WORDS]!;
 }
 
+/** Whether `copyStat` would make this very record, at word `at`. */
+export function isRecordOf(statx: Int32Array, record: Int32Array, at: number): boolean {
+  for (let i = 0; i < FIRST_WORDS; i++) if (record[at + i] !== statx[FIRST_SLICE + i]) return false;
+  for (let i = FIRST_WORDS; i < STAT_WORDS; i++)
+    if (record[at + i] !== statx[SECOND_SLICE + i - FIRST_WORDS]) return false;
+  return true;
+}
+
 /** One of S_IF*. */
 export const fileType = (words: Int32Array, at: number): number => words[at + WORD.mode]! & S_IFMT;
 

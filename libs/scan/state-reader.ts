@@ -22,7 +22,23 @@ import {
 
 const WINDOW_BYTES = 1024 * 1024;
 
-type Visit = (reader: StateReader) => void;
+/** Entries of one directory that lie together, as state-format.ts says, in memory that is used again. */
+export interface ReadChunk {
+  /** Void ones included. */
+  readonly count: number;
+  /** All that is in memory, as bytes and as words. */
+  readonly bytes: Buffer;
+  readonly words: Int32Array;
+  /** Byte where it begins, and its length in bytes. */
+  readonly at: number;
+  readonly length: number;
+  /** Words of the first entry's result and stat record. */
+  readonly resultAt: number;
+  readonly statAt: number;
+  /** Bytes of the first name's length (one byte for each) and of the first name (one after the other). */
+  readonly lengthsAt: number;
+  readonly namesAt: number;
+}
 
 const damaged = (what: string) => new TmError('TM1012', what);
 
@@ -62,11 +78,8 @@ export class StateReader implements StateCursor {
     this.header = header;
   }
 
-  /**
-   * Undefined when there is no such file, or when it is damaged anywhere. It is read once from end to end; `visit`
-   * sees each entry then, also of a file that turns out to be damaged.
-   */
-  static open(path: string, visit: Visit = () => {}): StateReader | undefined {
+  /** Undefined when there is no such file, or when it is damaged anywhere: it is read once from end to end. */
+  static open(path: string): StateReader | undefined {
     let fd: number;
     try {
       fd = openSync(path, 'r');
@@ -78,7 +91,7 @@ export class StateReader implements StateCursor {
     const header = readSync(fd, head, 0, HEADER_BYTES, 0) === HEADER_BYTES ? decodeHeader(head) : undefined;
     if (header && fstatSync(fd).size === header.fileBytes) {
       const reader = new StateReader(fd, header);
-      if (reader.#isWhole(visit)) return reader;
+      if (reader.#isWhole()) return reader;
     }
     closeSync(fd);
     return undefined;
@@ -116,6 +129,22 @@ export class StateReader implements StateCursor {
   /** Where in the file the present entry's chunk begins. */
   get chunkAt(): number {
     return this.#fileAt - (this.#end - this.#at);
+  }
+
+  /** The chunk that begins with the present entry; undefined where none does. */
+  get chunk(): ReadChunk | undefined {
+    if (this.#index !== 1) return undefined;
+    return {
+      count: this.#count,
+      bytes: this.#window,
+      words: this.words,
+      at: this.#at,
+      length: this.words[this.#at / 4 + 2]!,
+      resultAt: this.resultAt,
+      statAt: this.statAt,
+      lengthsAt: this.#lengthsAt,
+      namesAt: this.#nameAt,
+    };
   }
 
   /** A view. Empty for the root. */
@@ -168,6 +197,12 @@ export class StateReader implements StateCursor {
     } while ((this.words[this.resultAt]! & StateFlag.void) !== 0);
   }
 
+  /** To the first entry of the next chunk. */
+  skipChunk(): void {
+    this.#index = this.#count;
+    this.advance();
+  }
+
   close(): void {
     if (this.#fd >= 0) closeSync(this.#fd);
   }
@@ -187,7 +222,14 @@ export class StateReader implements StateCursor {
       if (this.#at !== this.#end) throw damaged('it ends within a chunk');
       return false;
     }
-    const [magic, crc, length, count, dirBytes, nameBytes] = this.#chunkHeader();
+    const { words } = this;
+    const header = this.#at / 4;
+    const magic = words[header]! >>> 0;
+    const crc = words[header + 1]! >>> 0;
+    const length = words[header + 2]! >>> 0;
+    const count = words[header + 3]! >>> 0;
+    const dirBytes = words[header + 4]! >>> 0;
+    const nameBytes = words[header + 5]! >>> 0;
     const plausible =
       magic === CHUNK_MAGIC && count > 0 && count <= CHUNK_ENTRIES && dirBytes <= MAX_PATH_BYTES;
     if (
@@ -197,11 +239,7 @@ export class StateReader implements StateCursor {
       !this.#load(length)
     )
       throw damaged('a chunk has no valid header');
-    const chunk = this.#window.subarray(this.#at, this.#at + length);
-    if (!this.#isChecked) {
-      if (chunkCrc(chunk, count) !== crc) throw damaged('a chunk has a wrong checksum');
-      this.#checkResults(count);
-    }
+    if (!this.#isChecked) this.#check(crc, length, count);
     this.#lengthsAt = this.#at + CHUNK_HEADER_BYTES + count * (RESULT_BYTES + STAT_BYTES);
     this.#enterDir(this.#lengthsAt + count, dirBytes);
     this.#nameEnd = this.#lengthsAt + count + dirBytes;
@@ -209,13 +247,9 @@ export class StateReader implements StateCursor {
     return true;
   }
 
-  #chunkHeader(): [number, number, number, number, number, number] {
-    const at = this.#at / 4;
-    const u32 = (i: number) => this.words[at + i]! >>> 0;
-    return [u32(0), u32(1), u32(2), u32(3), u32(4), u32(5)];
-  }
-
-  #checkResults(count: number): void {
+  #check(crc: number, length: number, count: number): void {
+    const chunk = this.#window.subarray(this.#at, this.#at + length);
+    if (chunkCrc(chunk, count) !== crc) throw damaged('a chunk has a wrong checksum');
     let at = (this.#at + CHUNK_HEADER_BYTES) / 4;
     for (let i = 0; i < count; i++, at += RESULT_WORDS) {
       if (resultCheck(this.words, at) !== this.words[at + RESULT_WORDS - 1])
@@ -246,9 +280,9 @@ export class StateReader implements StateCursor {
     return true;
   }
 
-  #isWhole(visit: Visit): boolean {
+  #isWhole(): boolean {
     try {
-      const isWhole = this.#sumsUp(visit);
+      const isWhole = this.#sumsUp();
       this.#isChecked = isWhole;
       return isWhole;
     } catch {
@@ -257,14 +291,13 @@ export class StateReader implements StateCursor {
   }
 
   /** Reads it from end to end: checksums, order and the sum of the hashes. Rewinds. */
-  #sumsUp(visit: Visit): boolean {
+  #sumsUp(): boolean {
     const sum = new HashSum();
     let dir: TreePath = ROOT;
-    for (this.rewind(); !this.done; this.advance()) {
+    for (this.rewind(); !this.done; this.skipChunk()) {
       if (this.dir !== dir && Buffer.compare(dir, this.dir) > 0) return false;
       dir = this.dir;
-      sum.add(this.words, this.resultAt + 1);
-      visit(this);
+      sum.add(this.words, (this.#at + CHUNK_HEADER_BYTES) / 4, this.#count);
     }
     this.rewind();
     return sum.bytes().equals(this.header.stateDigest);
@@ -273,14 +306,20 @@ export class StateReader implements StateCursor {
 
 const TWO_32 = 2 ** 32;
 
-/** DigestSum over words, without an object for each hash. */
+/** DigestSum over the hashes of results, without an object for each. */
 class HashSum {
   readonly #words = new Float64Array(8);
   #count = 0;
 
-  add(words: Int32Array, at: number): void {
-    for (let i = 0; i < 8; i++) this.#words[i]! += words[at + i]! >>> 0;
-    if (++this.#count % 1_000_000 === 0) this.#carry();
+  /** Of `count` results from word `at` on; void ones are left out. */
+  add(words: Int32Array, at: number, count: number): void {
+    const sums = this.#words;
+    for (const end = at + count * RESULT_WORDS; at < end; at += RESULT_WORDS) {
+      if ((words[at]! & StateFlag.void) !== 0) continue;
+      for (let i = 0; i < 8; i++) sums[i]! += words[at + 1 + i]! >>> 0;
+    }
+    this.#count += count;
+    if (this.#count > 1_000_000) this.#carry();
   }
 
   bytes(): Buffer {
@@ -300,5 +339,6 @@ class HashSum {
       this.#words[i] = sum % TWO_32;
       carry = Math.floor(sum / TWO_32);
     }
+    this.#count = 0;
   }
 }

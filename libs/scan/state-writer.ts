@@ -20,6 +20,7 @@ import {
   StateFlag,
   type StateIdentity,
 } from './state-format.ts';
+import type { ReadChunk } from './state-reader.ts';
 
 const OUT_BYTES = 4 * 1024 * 1024;
 const MAX_CHUNK_BYTES = chunkBytes(CHUNK_ENTRIES, MAX_PATH_BYTES, CHUNK_ENTRIES * MAX_NAME_BYTES);
@@ -100,6 +101,23 @@ export class StateWriter implements NewState, StateSink {
   /** Adds the reader's present entry as it stands, with `flags` on top of its own. */
   copy(reader: StateCursor, flags = 0): number {
     return this.appendKnown(reader.name, reader.words, reader.statAt, reader.flags | flags, reader);
+  }
+
+  /** False where a chunk would leave too small a one before it. */
+  get takesChunks(): boolean {
+    return this.#count === 0 || this.#count >= CHUNK_ENTRIES / 2;
+  }
+
+  /** Adds a chunk of the entered directory as it stands; gives the handle of its first entry, others follow it. */
+  copyChunk({ bytes, at, length, count }: ReadChunk): number {
+    this.#closeChunk();
+    if (this.#outBytes + length > OUT_BYTES) this.#flush();
+    bytes.copy(this.#out, this.#outBytes, at, at + length);
+    const handle = this.#handle(0);
+    this.#outBytes += length;
+    this.#chunkAt += length;
+    this.#entries += count;
+    return handle;
   }
 
   #handle(resultAt: number): number {

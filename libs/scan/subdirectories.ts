@@ -19,28 +19,30 @@ export interface Subdirectory {
 }
 
 const FIXED_BYTES = 11;
+const NONE = Buffer.alloc(0);
 
 /** Subdirectories of one directory that wait for their visit, in order; packed, since there may be very many. */
 export class Subdirectories {
-  #bytes = Buffer.alloc(0);
+  #bytes = NONE;
   #readAt = 0;
   #end = 0;
 
   push(name: Buffer, visit: Visit, isMount: boolean, handle: number): void {
     const length = FIXED_BYTES + name.length;
-    if (this.#end + length > this.#bytes.length) {
-      this.#bytes = Buffer.concat(
-        [this.#bytes.subarray(0, this.#end)],
-        Math.max(256, this.#bytes.length * 2 + length),
-      );
-    }
+    if (this.#end + length > this.#bytes.length) this.#grow(length);
     const at = this.#end;
     this.#bytes[at] = visit;
     this.#bytes[at + 1] = isMount ? 1 : 0;
     this.#bytes.writeDoubleLE(handle, at + 2);
     this.#bytes[at + 10] = name.length;
-    name.copy(this.#bytes, at + FIXED_BYTES);
+    for (let i = 0, to = at + FIXED_BYTES; i < name.length; i++, to++) this.#bytes[to] = name[i]!;
     this.#end += length;
+  }
+
+  #grow(length: number): void {
+    const grown = Buffer.allocUnsafe(Math.max(256, this.#bytes.length * 2 + length));
+    this.#bytes.copy(grown, 0, 0, this.#end);
+    this.#bytes = grown;
   }
 
   shift(): Subdirectory | undefined {

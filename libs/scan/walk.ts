@@ -20,6 +20,7 @@ import { throwIfExhausted } from './exhausted.ts';
 import { NameList } from './name-list.ts';
 import { OpenDirectory } from './open-directory.ts';
 import type { Outbox } from './outbox.ts';
+import type { SameChunks } from './same-chunks.ts';
 import type { ComparisonOptions } from './scan-options.ts';
 import { fileType, sketchedDevice } from './stat-record.ts';
 import type { StateCursor } from './state-cursor.ts';
@@ -42,15 +43,23 @@ export class Walk {
   readonly #outbox: Outbox;
   readonly #comparison: Comparison;
   readonly #entered: Entered;
+  readonly #chunks: SameChunks | undefined;
   readonly #reader = new DirReader(-1);
   readonly #stat = new Stat();
 
-  constructor(options: ComparisonOptions, state: StateCursor, outbox: Outbox, comparison: Comparison) {
+  constructor(
+    options: ComparisonOptions,
+    state: StateCursor,
+    outbox: Outbox,
+    comparison: Comparison,
+    chunks?: SameChunks,
+  ) {
     this.#options = options;
     this.#state = state;
     this.#outbox = outbox;
     this.#comparison = comparison;
     this.#entered = new Entered(options.startedAt, options.clockGranularityNs ?? GRANULARITY_NS);
+    this.#chunks = chunks;
   }
 
   /** All that waits for its visit, until `height` directories are left on the stack. */
@@ -73,13 +82,20 @@ export class Walk {
     const open = directory.open!;
     const state = this.#state;
     const names = this.names;
-    yield* this.goneBefore(directory.path);
+    if (this.#isBehind(directory.path)) yield* this.goneBefore(directory.path);
     this.#options.stateWriter.enter(directory.path);
     if (names.hasLongNames) this.#comparison.tooLong(directory);
     const serial = !state.done && state.dir.equals(directory.path) ? state.dirSerial : -1;
     for (let i = 0; i < names.count; ) {
+      const isKnown = state.dirSerial === serial;
+      const settled = isKnown && this.#chunks ? this.#chunks.settle(directory, open, names, i) : 0;
+      if (settled > 0) {
+        i += settled;
+        if (this.#outbox.isReady) yield* this.drain();
+        continue;
+      }
       names.select(i);
-      const order = state.dirSerial === serial ? state.compareName(names.bytes, names.start, names.end) : 1;
+      const order = isKnown ? state.compareName(names.bytes, names.start, names.end) : 1;
       if (order >= 0) {
         this.#comparison.entry(directory, open, names.name, names.type, order === 0);
         i++;
@@ -105,7 +121,7 @@ export class Walk {
     const path = joinPath(parent.path, next.name);
     const result = next.visit === Visit.keep ? undefined : this.#open(parent, next, path);
     if (result instanceof WalkedDirectory) {
-      yield* this.goneBefore(path);
+      if (this.#isBehind(path)) yield* this.goneBefore(path);
       if (this.#looksUnmounted(result)) {
         result.open!.release();
         this.#options.stateWriter.markMountpoint(next.handle);
@@ -215,10 +231,16 @@ export class Walk {
     }
   }
 
+  /** Whether the state still is at a directory before `path`. */
+  #isBehind(path: TreePath | undefined): boolean {
+    const state = this.#state;
+    return !state.done && (path === undefined || Buffer.compare(state.dir, path) < 0);
+  }
+
   /** What the state holds of directories before `path` lies below something that is gone, since nothing visited it. */
   *goneBefore(path: TreePath | undefined): Generator<ScanStep, void> {
     const state = this.#state;
-    while (!state.done && (path === undefined || Buffer.compare(state.dir, path) < 0)) {
+    while (this.#isBehind(path)) {
       this.#outbox.gone(state.dir, state.name, state.hash);
       state.advance();
       this.#outbox.looked();

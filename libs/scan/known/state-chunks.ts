@@ -90,11 +90,12 @@ export class StateChunks {
     this.index = index;
   }
 
-  /** Undefined when there is no such file or it is damaged anywhere; it is read once from end to end. */
+  /** Undefined when there is no such file or it is damaged anywhere; it is read twice from end to end. */
   static open(path: string): StateChunks | undefined {
-    const index = new StateIndex();
-    const reader = StateReader.open(path, (entry) => index.add(entry));
+    const reader = StateReader.open(path);
     if (!reader) return undefined;
+    const index = new StateIndex();
+    for (; !reader.done; reader.advance()) index.add(reader);
     index.close();
     return new StateChunks(reader.takeFd(), reader.header, index);
   }
