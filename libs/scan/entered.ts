@@ -5,12 +5,12 @@ const SECOND = 1_000_000_000n;
 const MOST = 4;
 
 /**
- * How often a walk has entered each directory. One that is moved meanwhile may be ahead of the walk again, with all that
+ * How often a walk has entered directories that move. One that is moved meanwhile may be ahead of the walk again, with all that
  * is below it; were it entered each time, a walk would not end for as long as directories are moved faster than it goes.
  */
 export class Entered {
   readonly #since: bigint;
-  /** By mount and inode. */
+  /** Of those that have changed since the scan began, by mount and inode. */
   readonly #times = new Map<bigint, Map<bigint, number>>();
 
   /** `startedAt`, `granularityNs`: as of the scan. */
@@ -19,10 +19,12 @@ export class Entered {
   }
 
   /**
-   * Whether it was met too often. Not where it hasn't changed since the scan began, as it does by a rename: then its file
-   * system gives many directories one inode, or is mounted many times and this kernel doesn't say so.
+   * Whether it was met too often. Only what has changed since the scan began is counted, as a directory does by a
+   * rename: what hasn't lies where it lay, or its file system gives many directories one inode, or is mounted many times
+   * and this kernel doesn't say so.
    */
   tooOften(stat: Stat): boolean {
+    if (stat.ctimeSec * SECOND + BigInt(stat.ctimeNsec) < this.#since) return false;
     const { ino, mountId } = stat;
     let times = this.#times.get(mountId);
     if (!times) {
@@ -31,6 +33,6 @@ export class Entered {
     }
     const before = times.get(ino) ?? 0;
     times.set(ino, before + 1);
-    return before >= MOST && stat.ctimeSec * SECOND + BigInt(stat.ctimeNsec) >= this.#since;
+    return before >= MOST;
   }
 }
