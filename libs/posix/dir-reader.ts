@@ -19,7 +19,6 @@ export class DirReader {
   #record = 0;
   #nextRecord = 0;
   #end = 0;
-  #nameEnd = 0;
   #atEnd = false;
 
   constructor(fd: number, bufferBytes: number = 64 * 1024) {
@@ -50,17 +49,24 @@ export class DirReader {
 
   /** A view into the reader's buffer, valid until the next call of next() or reset(); copy it to keep it. */
   get name(): Buffer {
-    return this.#scratch.bytes.subarray(this.#record + NAME, this.#nameEnd);
+    const start = this.#record + NAME;
+    return this.#scratch.bytes.subarray(start, this.#scratch.bytes.indexOf(0, start));
   }
 
-  get nameLength(): number {
-    return this.#nameEnd - this.#record - NAME;
+  /** Bytes that the name has at most, with its NUL. */
+  get nameRoom(): number {
+    return this.#nextRecord - this.#record - NAME;
   }
 
-  /** Copies the name to `out` from `at` on, where it has to fit; cheaper than a view for each name. */
-  copyName(out: Uint8Array, at: number): void {
+  /** Copies the name and its NUL to `out` from `at` on, which has `nameRoom`; gives its length without the NUL. */
+  copyName(out: Uint8Array, at: number): number {
     const { bytes } = this.#scratch;
-    for (let from = this.#record + NAME, to = at; from < this.#nameEnd; from++, to++) out[to] = bytes[from]!;
+    let length = 0;
+    for (let from = this.#record + NAME; ; length++) {
+      const byte = bytes[from + length]!;
+      out[at + length] = byte;
+      if (byte === 0) return length;
+    }
   }
 
   /** One of DT_*, DT_UNKNOWN included. */
@@ -87,17 +93,14 @@ export class DirReader {
   #take(): void {
     const { bytes } = this.#scratch;
     const record = this.#nextRecord;
-    let end = record + NAME;
-    while (bytes[end] !== 0) end++;
     this.#record = record;
-    this.#nameEnd = end;
     this.#nextRecord = record + bytes[record + RECORD_LENGTH]! + bytes[record + RECORD_LENGTH + 1]! * 256;
   }
 
   #isDots(): boolean {
     const { bytes } = this.#scratch;
     const start = this.#record + NAME;
-    const length = this.#nameEnd - start;
-    return length <= 2 && bytes[start] === DOT && (length === 1 || bytes[start + 1] === DOT);
+    if (bytes[start] !== DOT) return false;
+    return bytes[start + 1] === 0 || (bytes[start + 1] === DOT && bytes[start + 2] === 0);
   }
 }

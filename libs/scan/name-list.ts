@@ -15,6 +15,8 @@ export class NameList {
   #order = new Uint32Array(1024);
   readonly #scratch = Buffer.alloc(MAX_NAME_BYTES);
   readonly #views: Buffer[] = [];
+  /** Bytes that a name begins with. */
+  readonly #firsts = new Uint8Array(256);
   #used = 0;
   #position = 0;
   count = 0;
@@ -26,6 +28,7 @@ export class NameList {
     this.count = 0;
     this.#used = 0;
     this.hasLongNames = false;
+    this.#firsts.fill(0);
     while (reader.next()) this.#add(reader);
     this.#sort();
   }
@@ -37,6 +40,7 @@ export class NameList {
 
   /** Whether there is such a name. Selects another one. */
   has(name: Buffer): boolean {
+    if (this.#firsts[name[0]!] === 0) return false;
     let low = 0;
     for (let high = this.count; low < high; ) {
       const middle = (low + high) >>> 1;
@@ -88,17 +92,19 @@ export class NameList {
   }
 
   #add(reader: DirReader): void {
-    const length = reader.nameLength;
+    while (this.#used + reader.nameRoom > this.bytes.length) this.#growBytes();
+    const start = this.#used;
+    const length = reader.copyName(this.bytes, start);
     if (length > MAX_NAME_BYTES) {
       this.hasLongNames = true;
       return;
     }
-    if (this.#used + length >= this.bytes.length) this.#growBytes();
     if (this.count + 2 > this.#starts.length) this.#grow();
-    reader.copyName(this.bytes, this.#used);
+    this.#firsts[this.bytes[start]!] = 1;
+    this.#keys[this.count] = keyOf(this.bytes, start, length);
+    this.#order[this.count] = this.count;
     this.#types[this.count] = reader.type;
-    this.#used += length;
-    this.bytes[this.#used++] = 0;
+    this.#used += length + 1;
     this.#starts[++this.count] = this.#used;
   }
 
@@ -110,32 +116,19 @@ export class NameList {
 
   #grow(): void {
     const size = this.#starts.length * 2;
-    const starts = new Uint32Array(size);
-    starts.set(this.#starts);
-    const types = new Uint8Array(size);
-    types.set(this.#types);
-    this.#starts = starts;
-    this.#types = types;
-    this.#keys = new Float64Array(size);
-    this.#order = new Uint32Array(size);
+    this.#starts = grown(this.#starts, new Uint32Array(size));
+    this.#types = grown(this.#types, new Uint8Array(size));
+    this.#keys = grown(this.#keys, new Float64Array(size));
+    this.#order = grown(this.#order, new Uint32Array(size));
   }
 
-  /** The first six bytes make a number that decides nearly always. */
   #sort(): void {
-    const { bytes } = this;
-    const keys = this.#keys;
-    const order = this.#order;
-    for (let i = 0; i < this.count; i++) {
-      const start = this.#starts[i]!;
-      const end = this.#starts[i + 1]!;
-      let key = 0;
-      for (let at = start; at < start + 6; at++) key = key * 256 + (at < end ? bytes[at]! : 0);
-      keys[i] = key;
-      order[i] = i;
+    if (this.count <= FEW) {
+      this.#sortFew();
+      return;
     }
-    if (this.count > FEW)
-      order.subarray(0, this.count).sort((a, b) => keys[a]! - keys[b]! || this.#compare(a, b));
-    else this.#sortFew();
+    const keys = this.#keys;
+    this.#order.subarray(0, this.count).sort((a, b) => keys[a]! - keys[b]! || this.#compare(a, b));
   }
 
   /** By insertion: most directories are small, and a sort that is called costs more than it does. */
@@ -168,4 +161,16 @@ export class NameList {
     }
     return lengthA - lengthB;
   }
+}
+
+/** The first six bytes as a number, which decides nearly always. */
+function keyOf(bytes: Buffer, start: number, length: number): number {
+  let key = 0;
+  for (let i = 0; i < 6; i++) key = key * 256 + (i < length ? bytes[start + i]! : 0);
+  return key;
+}
+
+function grown<T extends Uint8Array | Uint32Array | Float64Array>(from: T, to: T): T {
+  to.set(from);
+  return to;
 }

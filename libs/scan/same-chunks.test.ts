@@ -58,7 +58,7 @@ describe('chunks of the state that are as they were', () => {
   it.each([0, 1023, 1024, 2047, 2048, 3499])('with entry %i changed, gone, or before a new one', (i) => {
     const rig = wide();
     appendFileSync(nameAt(rig, i), 'x');
-    const name = nameAt({ path: (...names: string[]) => names.join('/') } as Rig, i);
+    const name = `d/n${String(i).padStart(4, '0')}`;
     expect(rig.scan()).toMatchObject({ work: [name], gone: [], totals: { unchanged: 3505, bytes: 1 } });
     unlinkSync(nameAt(rig, i));
     expect(rig.scan()).toMatchObject({ work: ['d'], gone: [name], totals: { unchanged: 3504 } });
@@ -80,6 +80,12 @@ describe('chunks of the state that are as they were', () => {
       rig.scan();
     }
     expect(chunkSizes(rig)).toEqual([3, 1024, 1024, 1024, 439, 2]);
+  });
+
+  it('are left to a look at each entry where one of them is to be read again', () => {
+    const rig = wide();
+    const has = (_dir: Buffer, name: Buffer) => name.equals(Buffer.from('b'));
+    expect(rig.scan({ reread: { has } })).toMatchObject({ work: ['e/b'], gone: [] });
   });
 
   it('are left to a look at each entry where a folder in them is to be skipped', () => {

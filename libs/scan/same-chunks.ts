@@ -1,4 +1,3 @@
-import { MAX_NAME_BYTES, MAX_PATH_BYTES } from '../model/tree-path.ts';
 import { S_IFDIR, Stat, statxAt } from '../posix/index.ts';
 import { type Comparison, isMountBelow, isSkipped } from './comparison.ts';
 import type { WalkedDirectory } from './directory-stack.ts';
@@ -38,7 +37,6 @@ export class SameChunks {
     const { stateWriter } = this.#options;
     const chunk = this.#state.chunk;
     if (!chunk || !this.#isUsed || directory.leavesOut || !stateWriter.takesChunks) return 0;
-    if (directory.path.length + 1 + MAX_NAME_BYTES > MAX_PATH_BYTES) return 0;
     if (!hasNoFlags(chunk) || !isNamed(chunk, names, first)) return 0;
     if (!this.#isUnchanged(chunk, directory, open, names, first)) return 0;
     this.#keep(chunk, directory, names, first);

@@ -75,6 +75,18 @@ describe('mounts', () => {
     expect(rig.scan()).toMatchObject({ gone: [], kept: [], notes: [] });
   });
 
+  it('a folder that is mounted where it is, as it was, is a mount point from then on', () => {
+    const rig = useRig();
+    const mountPoint = rig.path('d', 'm');
+    mkdirSync(mountPoint, { recursive: true });
+    writeFileSync(join(mountPoint, 'inside'), 'x');
+    rig.scan();
+    execFileSync('/bin/mount', ['--bind', mountPoint, mountPoint]);
+    expect(rig.scan()).toMatchObject({ work: [], gone: [], kept: [] });
+    execFileSync('/bin/umount', [mountPoint]);
+    expect(rig.scan()).toMatchObject({ work: [], gone: [], kept: ['1113 d/m'] });
+  });
+
   it('a file system that is mounted again is merged as ever', () => {
     const { rig, mountPoint } = mounted();
     rig.scan();

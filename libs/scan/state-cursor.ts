@@ -32,7 +32,7 @@ export interface StateCursor {
 
 /** Takes the new state's entries in, as a comparison decides on them. Handles are for `NewState` as well. */
 export interface StateSink {
-  /** The entries that follow are of this directory; the path is copied. */
+  /** The entries that follow are of this directory. */
   enter(dir: TreePath): void;
   /** Adds an entry of the entered directory; gives its handle. `stat` is a record at word `statAt`. */
   append(name: Buffer, stat: Int32Array, statAt: number, flags: number, hash?: Buffer): number;

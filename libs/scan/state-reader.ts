@@ -21,6 +21,8 @@ import {
 } from './state-format.ts';
 
 const WINDOW_BYTES = 1024 * 1024;
+/** Read at once, so that of the window no more is touched than large chunks need. */
+const READ_BYTES = 256 * 1024;
 
 /** Entries of one directory that lie together, as state-format.ts says, in memory that is used again. */
 export interface ReadChunk {
@@ -271,7 +273,7 @@ export class StateReader implements StateCursor {
     this.#end -= this.#at;
     this.#at = 0;
     while (this.#end < length) {
-      const room = Math.min(WINDOW_BYTES - this.#end, this.header.fileBytes - this.#fileAt);
+      const room = Math.min(READ_BYTES, WINDOW_BYTES - this.#end, this.header.fileBytes - this.#fileAt);
       const read = room > 0 ? readSync(this.#fd, this.#window, this.#end, room, this.#fileAt) : 0;
       if (read === 0) return false;
       this.#end += read;

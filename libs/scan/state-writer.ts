@@ -23,6 +23,8 @@ import {
 import type { ReadChunk } from './state-reader.ts';
 
 const OUT_BYTES = 4 * 1024 * 1024;
+/** What is copied only goes out sooner: it stays in the processor's cache, and less memory is touched. */
+const COPIED_BYTES = 256 * 1024;
 const MAX_CHUNK_BYTES = chunkBytes(CHUNK_ENTRIES, MAX_PATH_BYTES, CHUNK_ENTRIES * MAX_NAME_BYTES);
 const FLAGS_AND_HASH_WORDS = RESULT_WORDS - 1;
 const ALL_FLAGS = ~0;
@@ -58,6 +60,8 @@ export class StateWriter implements NewState, StateSink {
   readonly #outWords = new Int32Array(this.#out.buffer);
   #outBytes = 0;
   #flushed = HEADER_BYTES;
+  /** Of an entry that is not in the file yet. */
+  #awaitsPatches = false;
   #entries = 0;
   readonly #patch = new Int32Array(RESULT_WORDS);
   readonly #patchBytes = bytesOf(this.#patch);
@@ -71,18 +75,19 @@ export class StateWriter implements NewState, StateSink {
     this.#fd = openSync(this.#newPath, 'wx+', 0o600);
   }
 
-  /** The entries that follow are of this directory; the path is copied. */
+  /** The entries that follow are of this directory. */
   enter(dir: TreePath): void {
     const order = Buffer.compare(this.#dir, dir);
     if (order > 0) throw new TmError('TM1099', 'the state is written out of order');
     if (order === 0) return;
     this.#closeChunk();
-    this.#dir = Buffer.from(dir);
+    this.#dir = dir;
   }
 
   /** Adds an entry of the entered directory; gives its handle. `stat` is a record at word `statAt`. */
   append(name: Buffer, stat: Int32Array, statAt: number, flags: number, hash: Buffer = NO_HASH): number {
     const at = this.#add(name, stat, statAt);
+    this.#awaitsPatches = true;
     this.#results[at] = flags;
     setResult(this.#results, this.#resultBytes, at, ALL_FLAGS, 0, hash);
     return this.#handle(at);
@@ -111,7 +116,7 @@ export class StateWriter implements NewState, StateSink {
   /** Adds a chunk of the entered directory as it stands; gives the handle of its first entry, others follow it. */
   copyChunk({ bytes, at, length, count }: ReadChunk): number {
     this.#closeChunk();
-    if (this.#outBytes + length > OUT_BYTES) this.#flush();
+    if (this.#outBytes + length > (this.#awaitsPatches ? OUT_BYTES : COPIED_BYTES)) this.#flush();
     bytes.copy(this.#out, this.#outBytes, at, at + length);
     const handle = this.#handle(0);
     this.#outBytes += length;
@@ -243,6 +248,7 @@ export class StateWriter implements NewState, StateSink {
     this.#write(this.#out, this.#outBytes, this.#flushed);
     this.#flushed += this.#outBytes;
     this.#outBytes = 0;
+    this.#awaitsPatches = false;
   }
 
   #write(bytes: Buffer, length: number, position: number): void {
