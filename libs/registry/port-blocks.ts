@@ -28,6 +28,8 @@ export interface PackUse {
 export interface BlocksTable {
   /** n ids of 32 bytes each; gives n bytes, 1 where present (and neither condemned nor damaged). One query per 1,000. */
   present(domain: string, ids: Buffer): Promise<Uint8Array>;
+  /** Ids of blocks that are present, in no order and of one moment; at most `most`. */
+  presentIds(domain: string, most: number): AsyncIterable<Buffer[]>;
   /** Locations in the order asked; undefined where unknown. */
   locate(domain: string, ids: readonly Buffer[]): Promise<(BlockRow | undefined)[]>;
   /**

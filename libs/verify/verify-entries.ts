@@ -5,9 +5,12 @@ import { joinPath } from '../model/tree-path.ts';
 import type { EntryVersion, Registry } from '../registry/port.ts';
 import { backupsOf } from './backups-of.ts';
 import type { OnFinding } from './finding.ts';
+import { IdSet } from './id-set.ts';
 import type { KnownPack } from './pack-list.ts';
 
 const ID_BYTES = 32;
+/** Blocks that are held as known at once: 32 MiB of memory. Others are asked for one by one, at some 20 times the cost. */
+const KNOWN_BLOCKS = 1024 * 1024;
 const hex = (id: Buffer): string => id.toString('hex');
 
 /**
@@ -19,6 +22,8 @@ export class EntryCheck {
   readonly #domain: string;
   readonly #onFinding: OnFinding;
   readonly #lacking = new Set<string>();
+  /** Were present when `findLacking` began. */
+  readonly #known = new IdSet();
 
   constructor(registry: Registry, domain: string, onFinding: OnFinding) {
     this.#registry = registry;
@@ -28,13 +33,16 @@ export class EntryCheck {
 
   /** Looks every block of every version up. */
   async findLacking(): Promise<void> {
+    for await (const ids of this.#registry.blocks.presentIds(this.#domain, KNOWN_BLOCKS))
+      for (const id of ids) this.#known.add(id);
     for await (const states of this.#registry.entries.allStates(this.#domain)) {
       const ids = new Set<string>();
       const trees: Buffer[] = [];
       for (const bytes of states) {
         const plain = plainBlocks(bytes); // of most files: nothing is decoded
         for (let i = 0; plain && i < plain.length; i += 2)
-          ids.add(bytes.toString('latin1', plain[i]!, plain[i]! + ID_BYTES));
+          if (!this.#known.has(bytes, plain[i]!))
+            ids.add(bytes.toString('latin1', plain[i]!, plain[i]! + ID_BYTES));
         if (!plain) namedBy(decodeState(bytes), ids, trees);
       }
       await this.#lookUp(Buffer.from([...ids].join(''), 'latin1'));
@@ -42,8 +50,10 @@ export class EntryCheck {
     }
   }
 
-  /** `ids`: behind one another. */
-  async #lookUp(ids: Buffer): Promise<void> {
+  /** `all`: behind one another. What was not there when it began is asked for: other backups may be under way. */
+  async #lookUp(all: Buffer): Promise<void> {
+    const ids = Buffer.concat(idsIn(all).filter((id) => !this.#known.has(id, 0)));
+    if (ids.length === 0) return;
     const present = await this.#registry.blocks.present(this.#domain, ids);
     for (const [i, there] of present.entries())
       if (there === 0) this.#lacking.add(ids.toString('hex', i * ID_BYTES, (i + 1) * ID_BYTES));
@@ -55,7 +65,7 @@ export class EntryCheck {
       const below: Buffer[] = [];
       for (const row of await this.#registry.blocks.locate(this.#domain, level)) {
         if (!row) continue;
-        const children = childrenOf(row.children);
+        const children = idsIn(row.children);
         await this.#lookUp(row.children);
         for (const child of await this.#registry.blocks.locate(this.#domain, children))
           if (child?.kind === BlockKind.recipe) below.push(child.id);
@@ -113,7 +123,7 @@ export class EntryCheck {
     for (let level = trees; level.length > 0; ) {
       const below: Buffer[] = [];
       for (const row of await this.#registry.blocks.locate(this.#domain, level)) {
-        const children = childrenOf(row?.children ?? Buffer.alloc(0));
+        const children = idsIn(row?.children ?? Buffer.alloc(0));
         const found = children.map(hex).find((id) => bad.has(id));
         if (found) return found;
         for (const child of await this.#registry.blocks.locate(this.#domain, children))
@@ -131,8 +141,8 @@ function namedBy(state: EntryState, ids: Set<string>, trees: Buffer[]): void {
   for (const item of state.recipe?.items ?? []) if (item.kind === 'recipe') trees.push(item.id);
 }
 
-function childrenOf(ids: Buffer): Buffer[] {
-  const children: Buffer[] = [];
-  for (let at = 0; at < ids.length; at += 32) children.push(ids.subarray(at, at + 32));
-  return children;
+function idsIn(bytes: Buffer): Buffer[] {
+  const ids: Buffer[] = [];
+  for (let at = 0; at < bytes.length; at += ID_BYTES) ids.push(bytes.subarray(at, at + ID_BYTES));
+  return ids;
 }

@@ -105,13 +105,13 @@ export class Verification {
       const { whole, broken } = await listPacks(this.#request.domain, registry, store, this.#found);
       this.#result.packs = whole.length + broken.length;
       for (const id of broken) await this.#packIsBad(id);
-      const both = await Promise.allSettled([this.#packs(whole), this.#entries.findLacking()]);
-      for (const one of both) if (one.status === 'rejected') throw one.reason;
-      await new RunCheck(
+      const runs = new RunCheck(
         { registry, store, domain: this.#request.domain },
         this.#request.readData > 0 ? keys : undefined,
         this.#found,
-      ).run();
+      );
+      const all = await Promise.allSettled([this.#packs(whole), this.#entries.findLacking(), runs.run()]);
+      for (const one of all) if (one.status === 'rejected') throw one.reason;
     } finally {
       await this.#pool.close();
     }

@@ -118,3 +118,18 @@ test('blocks of a pack that is only being written are not there', async () => {
   const other = randomBytes(32);
   expect([...(await registry.blocks.present('one', other))]).toEqual([0]);
 });
+
+test('the ids of all blocks that are present, as many as asked for', async () => {
+  const ids = Array.from({ length: 30_000 }, () => randomBytes(32));
+  await store('ids', ids);
+  const going = await store('ids', [randomBytes(32)]);
+  const damaged = await store('ids', [randomBytes(32)]);
+  await store('others', [randomBytes(32)]);
+  await registry.blocks.condemn('ids', [going.pack.id]);
+  await registry.blocks.markDamaged('ids', [damaged.rows[0]!.id]);
+  const hex = (all: readonly Buffer[]) => all.map((id) => id.toString('hex')).sort();
+  const found = (most: number) =>
+    Array.fromAsync(registry.blocks.presentIds('ids', most), hex).then((pages) => pages.flat());
+  expect((await found(100_000)).sort()).toEqual(hex(ids));
+  expect(new Set(await found(12_345)).size).toBe(12_345);
+});

@@ -88,6 +88,15 @@ export class PostgresBlocks implements BlocksTable {
     return present;
   }
 
+  async *presentIds(domain: string, most: number): AsyncGenerator<Buffer[]> {
+    yield* this.#db.pages(
+      `select b.id from blocks b join packs p on p.id = b.pack
+       where b.domain = $1 and not b.damaged and p.state = 'ready' limit $2`,
+      [domain, most],
+      (row) => row.bytes(0),
+    );
+  }
+
   async locate(domain: string, ids: readonly Buffer[]): Promise<(BlockRow | undefined)[]> {
     const found = new Map<string, BlockRow>();
     for (const some of slices(ids)) {
