@@ -8,25 +8,28 @@ type Place = Pick<EntryRecord, 'dir' | 'name'>;
 
 /** u64 link group (0: empty), u48 position of the first name plus one, u16 outcome. */
 const SLOT_BYTES = 16;
+const FIRST_SLOTS = 1024;
 
 /**
- * First names of link groups, in a file: an open-addressing hash table whose size is known before, so that trees full
- * of hard links take no memory either.
+ * First names of link groups, in a file: an open-addressing hash table at most half full, so that trees full of hard
+ * links take no memory either.
  */
 export class LinkTable {
-  readonly #slots: ScratchFile;
+  readonly #folder: string;
+  #slots: ScratchFile;
   readonly #names: ScratchFile;
-  readonly #mask: bigint;
+  #size = FIRST_SLOTS;
+  #groups = 0;
 
-  /** `names`: how many names belong to link groups, at most. */
-  constructor(folder: string, names: number) {
+  constructor(folder: string) {
+    this.#folder = folder;
     this.#slots = new ScratchFile(folder);
     this.#names = new ScratchFile(folder);
-    this.#mask = (1n << BigInt(Math.ceil(Math.log2(Math.max(1, names) + 1)) + 1)) - 1n;
   }
 
   #find(group: bigint): { at: number; slot: Buffer } {
-    for (let index = group & this.#mask; ; index = (index + 1n) & this.#mask) {
+    const mask = BigInt(this.#size) - 1n;
+    for (let index = group & mask; ; index = (index + 1n) & mask) {
       const at = Number(index) * SLOT_BYTES;
       const slot = this.#slots.read(at, SLOT_BYTES);
       const there = slot.readBigUInt64LE(0);
@@ -46,7 +49,23 @@ export class LinkTable {
     slot.writeBigUInt64LE(group, 0);
     slot.writeUIntLE(this.#names.append(out.finish()) + 1, 8, 6);
     this.#slots.write(at, slot);
+    if (2 * ++this.#groups >= this.#size) this.#grow();
     return true;
+  }
+
+  #grow(): void {
+    const old = this.#slots;
+    const end = this.#size * SLOT_BYTES;
+    this.#slots = new ScratchFile(this.#folder);
+    this.#size *= 2;
+    for (let at = 0; at < end; at += FIRST_SLOTS * SLOT_BYTES) {
+      const some = old.read(at, FIRST_SLOTS * SLOT_BYTES);
+      for (let from = 0; from < some.length; from += SLOT_BYTES) {
+        const group = some.readBigUInt64LE(from);
+        if (group !== 0n) this.#slots.write(this.#find(group).at, some.subarray(from, from + SLOT_BYTES));
+      }
+    }
+    old.close();
   }
 
   setOutcome(group: bigint, outcome: LinkOutcome): void {

@@ -4,7 +4,10 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import type { ContentItem } from '../blocks/recipe-reader.ts';
-import type { Hole } from '../model/entry.ts';
+import type { TreeEntry } from '../catalogue/port.ts';
+import { EntryType, HINTS_BYTES, type Hole } from '../model/entry.ts';
+import { TmError } from '../model/errors.ts';
+import type { RecordView } from '../model/records.ts';
 import { fromSlashes } from '../model/tree-path.ts';
 import { PLACE_BYTES } from '../registry/port-blocks.ts';
 import { stretchesOf } from './big-file.ts';
@@ -12,7 +15,7 @@ import { LinkTable } from './link-table.ts';
 import { groupPieces, type Piece, PieceLayout } from './pieces.ts';
 import { LinkOutcome } from './protocol.ts';
 import { planReads } from './read-plan.ts';
-import { planPaths } from './restore-plan.ts';
+import { planPaths, RestorePlan } from './restore-plan.ts';
 
 const idOf = (n: number): Buffer => Buffer.alloc(32, n);
 
@@ -153,7 +156,7 @@ test('a link group has one first name, and keeps what became of it', () => {
   try {
     fc.assert(
       fc.property(fc.array(linkGroup, { maxLength: 200 }), (groups) => {
-        const table = new LinkTable(folder, groups.length);
+        const table = new LinkTable(folder);
         const firsts = new Map<bigint, number>();
         groups.forEach((group, i) => {
           const place = { dir: Buffer.from('d\0e'), name: Buffer.from(`n${i}`) };
@@ -177,3 +180,99 @@ test('a link group has one first name, and keeps what became of it', () => {
     rmSync(folder, { recursive: true });
   }
 });
+
+test('a table of link groups grows without losing one', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'tidemark-links-'));
+  try {
+    const table = new LinkTable(folder);
+    const groups = Array.from({ length: 3000 }, (_, i) => BigInt(i + 1) * 3_141_592_653n);
+    const place = (i: number) => ({ dir: Buffer.from('d'), name: Buffer.from(`n${i}`) });
+    for (const [i, group] of groups.entries()) {
+      expect(table.isFirst(group, place(i))).toBe(true);
+      table.setOutcome(group, i % 2 === 0 ? LinkOutcome.kept : LinkOutcome.written);
+    }
+    for (const [i, group] of groups.entries()) {
+      expect(table.isFirst(group, place(0))).toBe(false);
+      const outcome = i % 2 === 0 ? LinkOutcome.kept : LinkOutcome.written;
+      expect(table.first(group)).toEqual({ ...place(i), outcome });
+    }
+    table.close();
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+});
+
+const ONE_FILE = Buffer.alloc(100);
+ONE_FILE[0] = EntryType.file;
+const entry = (n: number): TreeEntry => ({
+  dir: Buffer.alloc(0),
+  name: Buffer.from(`file ${n}`),
+  state: ONE_FILE,
+  hints: Buffer.alloc(HINTS_BYTES),
+});
+
+/** A plan of a list that goes on after `first` entries when it is told to, up to `all`. */
+async function slowPlan<T>(
+  { first, all, fails }: { first: number; all: number; fails?: Error },
+  work: (plan: RestorePlan, goOn: () => void) => Promise<T>,
+): Promise<T> {
+  const spoolDir = mkdtempSync(join(tmpdir(), 'tidemark-plan-'));
+  const gate = Promise.withResolvers<void>();
+  const plan = new RestorePlan(
+    {
+      list: () => expect.unreachable(),
+      lookup: () => expect.unreachable(),
+      visit: async (visit) => {
+        for (let n = 0; n < all; n++) {
+          if (n === first) await gate.promise;
+          visit(entry(n));
+        }
+        if (fails) throw fails;
+      },
+    },
+    { paths: [], spoolDir },
+  );
+  try {
+    return await work(plan, gate.resolve);
+  } finally {
+    gate.resolve();
+    await plan.close();
+    rmSync(spoolDir, { recursive: true });
+  }
+}
+
+test('what has come of a plan can be restored while the rest is still to come', () =>
+  slowPlan({ first: 2000, all: 5000 }, async (plan, goOn) => {
+    expect(await plan.isLarge).toBe(true);
+    const batches = plan.batches();
+    const some: RecordView[] = (await batches.next()).value ?? [];
+    expect(some.length).toBeGreaterThan(0);
+    expect(plan.bytes).toBeUndefined();
+    goOn();
+    const names = some.map(({ name }) => name.toString());
+    for await (const batch of batches) names.push(...batch.map(({ name }) => name.toString()));
+    expect(names).toEqual(Array.from({ length: 5000 }, (_, n) => `file ${n}`));
+    expect(plan.bytes).toBe(0);
+  }));
+
+test('a list that breaks off is never taken for a whole one', () =>
+  slowPlan({ first: 1200, all: 1300, fails: new TmError('TM1303') }, async (plan, goOn) => {
+    goOn();
+    await expect(Array.fromAsync(plan.batches())).rejects.toThrow(TmError);
+    await expect(plan.whole).rejects.toThrow(TmError);
+  }));
+
+test('a list that breaks off before it is large ends the restore before it begins', () =>
+  slowPlan({ first: 0, all: 3, fails: new TmError('TM1303') }, async (plan, goOn) => {
+    goOn();
+    await expect(plan.isLarge).rejects.toThrow(TmError);
+  }));
+
+test('reading goes no further once the plan is closed', () =>
+  slowPlan({ first: 1500, all: 1_000_000 }, async (plan, goOn) => {
+    const closed = plan.close();
+    goOn();
+    await closed;
+    await expect(plan.whole).rejects.toThrow(TmError);
+    plan.close = async () => {};
+  }));

@@ -2,6 +2,7 @@ import type { BackupEntries, TreeEntry } from '../catalogue/port.ts';
 import { blake3 } from '../model/digests.ts';
 import { EntryType } from '../model/entry.ts';
 import { TmError } from '../model/errors.ts';
+import type { RecordView } from '../model/records.ts';
 import { baseName, isWithin, parentPath, type TreePath } from '../model/tree-path.ts';
 import { Spool } from './spool.ts';
 import { isOneName, LINK_GROUP_AT, sizeOf, typeOf } from './state-fields.ts';
@@ -28,65 +29,101 @@ export function planPaths(paths: readonly TreePath[]): TreePath[] {
   return wanted;
 }
 
-/** The entries to restore, in order of directory and name, each directory before what is in it. */
-export interface RestorePlan {
-  readonly entries: Spool;
-  /** Directories only on the way to what was asked for: not whole, so nothing is deleted in them. */
-  readonly onTheWay: ReadonlySet<string>;
-  readonly count: number;
-  /** Of files. */
-  readonly bytes: number;
-  /** Names that belong to link groups. */
-  readonly linked: number;
-}
-
 /** Restores of less than this are done without threads, which take longer to start. */
 const LARGE_ENTRIES = 1000;
 const LARGE_BYTES = 16 * 1024 * 1024;
 
+export interface PlanRequest {
+  readonly paths: readonly TreePath[];
+  readonly spoolDir: string;
+}
+
 /**
- * Copies the list of entries out of the registry, so that its cursor is not held while files are written. `onLarge`: told
- * once, as soon as there is enough for threads.
+ * The entries to restore, in order of directory and name, each directory before what is in it. They are copied out of the
+ * registry as fast as it gives them, so that its cursor is not held while files are written; what has come can be
+ * restored meanwhile.
  */
-export async function makePlan(
-  entries: BackupEntries,
-  request: {
-    readonly paths: readonly TreePath[];
-    readonly spoolDir: string;
-  },
-  onLarge: () => void,
-): Promise<RestorePlan> {
-  const spool = new Spool(request.spoolDir);
-  const totals = { count: 0, bytes: 0, linked: 0 };
-  let large = false;
-  const add = ({ dir, name, state: found, hints }: TreeEntry) => {
-    const state = withLinkGroupOfState(found);
-    spool.add(dir, name, state, hints);
-    totals.count++;
-    if (typeOf(state) === EntryType.file) totals.bytes += sizeOf(state);
-    if (!isOneName(state)) totals.linked++;
-    if (large || (totals.count < LARGE_ENTRIES && totals.bytes < LARGE_BYTES)) return;
-    large = true;
-    onLarge();
-  };
-  const onTheWay = new Set<string>();
-  try {
-    if (request.paths.length === 0) await entries.visit(add);
-    for (const path of planPaths(request.paths)) {
-      const ancestors = ancestorsOf(path).filter((one) => !onTheWay.has(one.toString('latin1')));
-      for (const one of ancestors) onTheWay.add(one.toString('latin1'));
+export class RestorePlan {
+  /** Directories only on the way to what was asked for: not whole, so nothing is deleted in them. */
+  readonly onTheWay = new Set<string>();
+  /** Resolved when all has come. Rejected with what reading throws: TM1704 where there is nothing at a path. */
+  readonly whole: Promise<void>;
+  readonly #spool: Spool;
+  readonly #large = Promise.withResolvers<boolean>();
+  #grown = Promise.withResolvers<void>();
+  #isWhole = false;
+  #closing = false;
+  #count = 0;
+  #bytes = 0;
+
+  constructor(entries: BackupEntries, { paths, spoolDir }: PlanRequest) {
+    this.#spool = new Spool(spoolDir);
+    this.whole = this.#read(entries, paths).finally(() => {
+      this.#isWhole = true;
+      this.#grown.resolve();
+    });
+    this.whole.then(
+      () => this.#large.resolve(false),
+      (error) => this.#large.reject(error),
+    );
+    this.#large.promise.catch(() => {});
+  }
+
+  /** Whether there is enough for threads; known as soon as it has come. */
+  get isLarge(): Promise<boolean> {
+    return this.#large.promise;
+  }
+
+  /** Of all files; undefined while more may come. */
+  get bytes(): number | undefined {
+    return this.#isWhole ? this.#bytes : undefined;
+  }
+
+  /** All entries, as they come. Throws where the list breaks off. */
+  async *batches(): AsyncGenerator<RecordView[]> {
+    for (let at = 0; ; ) {
+      const isWhole = this.#isWhole;
+      const batch = this.#spool.batch(at);
+      if (batch) {
+        at = batch.end;
+        yield batch.records;
+      } else if (isWhole) return await this.whole;
+      else await this.#grown.promise;
+    }
+  }
+
+  async #read(entries: BackupEntries, paths: readonly TreePath[]): Promise<void> {
+    const add = (entry: TreeEntry) => this.#add(entry);
+    if (paths.length === 0) await entries.visit(add);
+    for (const path of planPaths(paths)) {
+      const ancestors = ancestorsOf(path).filter((one) => !this.onTheWay.has(one.toString('latin1')));
+      for (const one of ancestors) this.onTheWay.add(one.toString('latin1'));
       const keys = ancestors.map((one) => ({ dir: parentPath(one), name: baseName(one) }));
       for (const found of await entries.lookup(keys)) if (found) add(found);
-      const before = totals.count;
+      const before = this.#count;
       await entries.visit(add, path);
-      if (totals.count === before) throw new TmError('TM1704', path.toString(), { path: path.toString() });
+      if (this.#count === before) throw new TmError('TM1704', path.toString(), { path: path.toString() });
     }
-    spool.flush();
-  } catch (error) {
-    spool.close();
-    throw error;
+    this.#spool.flush();
   }
-  return { entries: spool, onTheWay, ...totals };
+
+  #add({ dir, name, state: found, hints }: TreeEntry): void {
+    if (this.#closing) throw new TmError('TM1508');
+    const state = withLinkGroupOfState(found);
+    this.#count++;
+    if (typeOf(state) === EntryType.file) this.#bytes += sizeOf(state);
+    if (this.#count >= LARGE_ENTRIES || this.#bytes >= LARGE_BYTES) this.#large.resolve(true);
+    if (!this.#spool.add(dir, name, state, hints)) return;
+    this.#grown.resolve();
+    this.#grown = Promise.withResolvers();
+  }
+
+  /** Ends the reading, wherever it is. */
+  async close(): Promise<void> {
+    this.#closing = true;
+    await this.whole.catch(() => {});
+    this.#spool.close();
+  }
 }
 
 /** Directories above a path below the root, the outermost first. */

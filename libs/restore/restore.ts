@@ -25,7 +25,7 @@ import {
   type WriterTask,
 } from './protocol.ts';
 import { removeTree } from './removal.ts';
-import { makePlan, type RestorePlan } from './restore-plan.ts';
+import { RestorePlan } from './restore-plan.ts';
 import { Spool } from './spool.ts';
 import { isOneName, linkGroupOf, sizeOf, typeOf } from './state-fields.ts';
 import { TemporaryNames } from './target-file.ts';
@@ -46,7 +46,7 @@ export interface RestoreRequest {
   readonly threads: number;
   readonly onChange?: (change: { op: ChangeOp; dir: TreePath; name: Buffer }) => void;
   readonly onProblem: (problem: { code: ErrorCode; dir: TreePath; name: Buffer; message: string }) => void;
-  readonly onProgress?: (progress: { files: number; bytes: number; totalBytes: number }) => void;
+  readonly onProgress?: (progress: { files: number; bytes: number; totalBytes: number | undefined }) => void;
   readonly signal?: AbortSignal;
   /** For the plan, a temporary file. */
   readonly spoolDir: string;
@@ -77,19 +77,16 @@ const SCRIPT = new URL(
 /** Brings entries of one backup into a folder, writing only what differs there. */
 export async function restore(request: RestoreRequest, deps: RestoreDeps): Promise<RestoreResult> {
   const target = await openTarget(request);
-  const setup = setupOf(request, deps);
+  const plan = new RestorePlan(deps.entries, request);
   let pool: WriterPool | undefined;
-  const startThreads = () => {
-    pool = new ThreadPool(SCRIPT, setup, request.threads, deps.supplier);
-  };
   try {
-    const plan = await makePlan(deps.entries, request, startThreads);
-    try {
-      return await new Restore(request, deps, { target, plan, setup, pool }).run();
-    } finally {
-      plan.entries.close();
-    }
+    const setup = setupOf(request, deps);
+    if (await plan.isLarge) pool = new ThreadPool(SCRIPT, setup, request.threads, deps.supplier);
+    // A path that is not there is said before anything is written.
+    if (request.paths.length > 0) await plan.whole;
+    return await new Restore(request, deps, { target, plan, setup, pool }).run();
   } finally {
+    await plan.close();
     await pool?.close();
     target.root?.release();
   }
@@ -152,7 +149,7 @@ class Restore {
     this.#pool = pool ?? this.#inlinePool();
     this.#walk = this.#makeWalk();
     this.#directories = new Directories(target.root, this.#setup, this.#reader, request.spoolDir);
-    this.#links = new LinkTable(request.spoolDir, plan.linked);
+    this.#links = new LinkTable(request.spoolDir);
     this.#furtherNames = new Spool(request.spoolDir);
   }
 
@@ -181,7 +178,7 @@ class Restore {
   async run(): Promise<RestoreResult> {
     try {
       this.#walk.start(this.#target.fresh);
-      for (const batch of this.#plan.entries.forwards()) {
+      for await (const batch of this.#plan.batches()) {
         for (const record of batch) {
           const later = this.#entry(record);
           if (later) await later;

@@ -14,10 +14,10 @@ export class Spool {
     this.#batch = batch;
   }
 
-  /** What the catalogue says of an entry. */
-  add(dir: TreePath, name: Buffer, state: Buffer, hints: Buffer): void {
+  /** What the catalogue says of an entry. Gives whether there is a batch more. */
+  add(dir: TreePath, name: Buffer, state: Buffer, hints: Buffer): boolean {
     this.#writer.present(dir, name, state, hints);
-    this.#flushFull();
+    return this.#flushFull();
   }
 
   /** A record of another spool. */
@@ -26,8 +26,10 @@ export class Spool {
     this.#flushFull();
   }
 
-  #flushFull(): void {
-    if (this.#writer.count >= this.#batch || this.#writer.bytes >= 1024 * 1024) this.flush();
+  #flushFull(): boolean {
+    const isFull = this.#writer.count >= this.#batch || this.#writer.bytes >= 1024 * 1024;
+    if (isFull) this.flush();
+    return isFull;
   }
 
   /** Each batch is its body with its length before and after it. */
@@ -44,12 +46,15 @@ export class Spool {
     return [...viewRecords(this.#file.read(at, length))];
   }
 
+  /** The batch that begins at `at`: the first at 0, each other one at the `end` of the one before; undefined: none yet. */
+  batch(at: number): { readonly records: RecordView[]; readonly end: number } | undefined {
+    if (at >= this.#file.end) return undefined;
+    const length = this.#file.read(at, 4).readUInt32LE(0);
+    return { records: this.#batchAt(at + 4, length), end: at + length + 8 };
+  }
+
   *forwards(): Generator<RecordView[]> {
-    for (let at = 0; at < this.#file.end; ) {
-      const length = this.#file.read(at, 4).readUInt32LE(0);
-      yield this.#batchAt(at + 4, length);
-      at += length + 8;
-    }
+    for (let next = this.batch(0); next; next = this.batch(next.end)) yield next.records;
   }
 
   *backwards(): Generator<RecordView[]> {
