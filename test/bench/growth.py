@@ -1,13 +1,15 @@
 #!/usr/bin/env python3
 """What grows with what: many entries, one large file, many tiny files, one wide directory, a long chain of differentials.
 Each case is run once, beside a small one of the same kind in the same minutes. `npm run bench -- --growth [CASE…]`"""
-import argparse, os, random, shutil, subprocess, sys, threading, time
+import argparse, os, random, shutil, statistics, subprocess, sys, threading, time
 import measure, report
 
 HERE = os.path.dirname(os.path.realpath(__file__))
 TIDEMARK = os.path.realpath(f"{HERE}/../../tidemark")
 BEGIN, END = "<!-- made by npm run bench -- --growth: begin -->", "<!-- made by npm run bench -- --growth: end -->"
 MB = 1 << 20
+# Of a chain, each command: homes in turn, medians.
+CHAIN_ROUNDS = 5
 
 
 class PeakMemory(threading.Thread):
@@ -115,31 +117,40 @@ def tar_zstd(tree):
 
 
 def chain(base, length):
-    """Lists, differences and one file after 1 and after `length` differentials, of 20 changed files each."""
+    """The same two versions of a tree, kept as one differential and as a chain of `length`, each of 20 changed files."""
     tree = f"{base}/tree"
     size = tiny_files(tree, 2000, 100, 3500)
     files = sorted(os.path.join(at, name) for at, _, names in os.walk(tree) for name in names)
-    home = Home(base, "home")
-    home.run("backup", tree)
+    homes = {"one": Home(base, "home-one"), "many": Home(base, "home-many")}
+    for home in homes.values():
+        home.run("backup", tree)
     rng = random.Random(1)
-    rows = []
     for n in range(1, length + 1):
         for path in rng.sample(files, 20):
             with open(path, "ab") as file:
                 file.write(b"changed %d\n" % n)
-        made = home.run("backup", tree)
-        if n in (1, length):
-            relative = os.path.relpath(files[7], tree)
-            found = {
-                "backup": made,
-                "list": home.run("ls", "latest", "--source", tree, "--recursive"),
-                "diff": home.run("diff", "latest", "--source", tree),
-                "one file": home.run("restore", "latest", relative, "--source", tree, "--to", f"{base}/one{n}"),
-                "restore": home.run("restore", "latest", "--source", tree, "--to", f"{base}/all{n}"),
-            }
-            rows.append({"name": f"after {n} differential{'s' if n > 1 else ''}", "entries": 2021, "bytes": size, "operations": found})
-    home.drop()
-    return rows
+        for home in homes.values() if n == length else [homes["many"]]:
+            home.run("backup", tree)
+    relative = os.path.relpath(files[7], tree)
+    commands = {
+        "unchanged": lambda to: ["backup", tree],
+        "list": lambda to: ["ls", "latest", "--source", tree, "--recursive"],
+        "diff": lambda to: ["diff", "latest", "--source", tree],
+        "one file": lambda to: ["restore", "latest", relative, "--source", tree, "--to", to],
+        "restore": lambda to: ["restore", "latest", "--source", tree, "--to", to],
+    }
+    found = {"one": {}, "many": {}}
+    for operation, command in commands.items():
+        rounds = {"one": [], "many": []}
+        for n in range(CHAIN_ROUNDS):
+            for which, home in homes.items():
+                rounds[which].append(home.run(*command(f"{base}/{operation}-{which}-{n}")))
+        for which, measured in rounds.items():
+            found[which][operation] = {key: statistics.median(one[key] for one in measured) for key in measured[0]}
+    for home in homes.values():
+        home.drop()
+    rows = {"one": "after 1 differential", "many": f"after {length} differentials"}
+    return [{"name": rows[which], "entries": 2021, "bytes": size, "operations": found[which]} for which in rows]
 
 
 def cases(options):
@@ -173,7 +184,7 @@ def lines_of(case, small, large):
 
 
 def table(results):
-    machine = f"{time.strftime('%F')}, {os.cpu_count()} cores, Linux {os.uname().release}, tmpfs, load before {os.getloadavg()[0]:.0f}, one run each. Seconds of wall with CPU (Postgres included) in brackets; the ratio is of CPU for each entry (of a large file: for each byte; of a chain: as it is). Memory: summed PSS of all processes."
+    machine = f"{time.strftime('%F')}, {os.cpu_count()} cores, Linux {os.uname().release}, tmpfs, load before {os.getloadavg()[0]:.0f}, one run each (a chain: medians of 5, in turn). Seconds of wall with CPU (Postgres included) in brackets; the ratio is of CPU for each entry (of a large file: for each byte; of a chain: as it is). Memory: summed PSS of all processes."
     head = ["| case | operation | small: s (CPU) | grown: s (CPU) | ratio | small: peak MB | grown: peak MB | ratio |", "|---|---|---|---|---|---|---|---|"]
     rows = [line for case, (small, large) in results.items() for line in lines_of(case, small, large)]
     return "\n".join([machine, "", *head, *rows])
