@@ -63,7 +63,7 @@ export function collectBackup(
     intake: into.intake,
     transport: into.transport,
     resume: open.knownEntries(hintIdentity(opened, into)),
-    workers: () => workerSetups(open, into, threads, compression),
+    workers: () => workerSetups(open, into, workersOf(threads), compression),
     start: { rootDev: open.rootDev, startedAtNs: open.startedAtNs },
     opened,
     now: () => new Date(),
@@ -73,14 +73,18 @@ export function collectBackup(
   }).run();
 }
 
+/** Threads of the pool that Node has besides; they compress for the workers. */
+const POOL_THREADS = 4;
+const workersOf = (threads: number): number => Math.max(Math.ceil(threads / 2), threads - POOL_THREADS);
+
 async function workerSetups(
   { rootDev, startedAtNs }: Pick<OpenScan, 'rootDev' | 'startedAtNs'>,
   { domain, sourceKey, keyRange }: CollectInto,
-  threads: number,
+  count: number,
   compression: Compression,
 ): Promise<WorkerSetup[]> {
   const setups: WorkerSetup[] = [];
-  for (let i = 0; i < threads; i++) {
+  for (let i = 0; i < count; i++) {
     setups.push({
       domainId: domain.id,
       dedupKey: domain.dedupKey,

@@ -196,6 +196,30 @@ test('frames open alike whichever codecs sealed them, and wherever their blocks 
   }
 });
 
+test('frames that are sealed aside open alike, however many at once; closing waits for them and refuses others', async () => {
+  const native = () => ({ compressor: nativeCompressor(TUNINGS.fast)!, cipher: nativeGcm(KEY)! });
+  const fallback = () => ({ compressor: zlibCompressor(TUNINGS.fast), cipher: cryptoGcm(KEY) });
+  const contents = [Buffer.alloc(700_000, 'one '), randomBytes(300_000), Buffer.alloc(2_000_000, 'three ')];
+  for (const codecs of [native, fallback]) {
+    const by = sealer(codecs());
+    const frames = await Promise.all(contents.map((content) => by.sealAside([block(content)])));
+    frames.forEach(({ bytes }, i) => {
+      expect(openFrame(bytes, DOMAIN, KEY).equals(contents[i]!)).toBe(true);
+    });
+    const numbers = frames.map(({ bytes }) => parseFrameHeader(bytes).frameNo);
+    expect(numbers.toSorted()).toEqual([5, 6, 7]);
+
+    const other = sealer(codecs());
+    let ended = false;
+    const late = expect(other.sealAside([block(contents[2]!)]).finally(() => (ended = true))).rejects.toThrow(
+      'used up',
+    );
+    await other.close();
+    await late;
+    expect(ended).toBe(true);
+  }
+});
+
 test('a frame number is used once, and the range ends', () => {
   const one = sealer();
   const numbers = [1, 2, 3].map((n) => parseFrameHeader(one.seal([block(Buffer.from([n]))]).bytes).frameNo);

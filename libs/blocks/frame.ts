@@ -62,6 +62,9 @@ export interface FrameCodecs {
   readonly cipher: GcmCipher;
 }
 
+/** Frames that are compressed on other threads at once; what more there is to do the thread does itself. */
+const MAX_ASIDE = 2;
+
 /** Compresses and encrypts frames under one data key, with frame numbers of its own range; one per thread. */
 export class FrameSealer {
   readonly #keyId: Buffer;
@@ -71,9 +74,10 @@ export class FrameSealer {
   readonly #header: Buffer;
   readonly #end: number;
   #next: number;
-  /** The frame being made, and the plaintext of blocks that don't lie behind one another. */
-  #frame = Buffer.alloc(0);
-  #gathered = Buffer.alloc(0);
+  /** Memory for a frame being made that is not in use. */
+  readonly #rooms: Room[] = [];
+  #aside = 0;
+  #allBack: (() => void) | undefined;
 
   constructor(options: {
     domainId: string;
@@ -98,21 +102,44 @@ export class FrameSealer {
 
   /** The blocks' bytes are read at once; the frame's bytes are a buffer of its own that may be transferred. */
   seal(blocks: readonly PlainBlock[]): SealedFrame {
-    const plain = this.#plaintext(blocks);
-    if (plain.length > MAX_FRAME_BYTES) throw new TmError('TM1099', `a frame of ${plain.length} bytes`);
+    const room = this.#rooms.pop() ?? new Room();
+    try {
+      const plain = room.plaintext(blocks);
+      const packed = this.#codecs.compressor.compress(plain, room.forPacked(plain));
+      return this.#finish(blocks, room, plain, packed);
+    } finally {
+      this.#rooms.push(room);
+    }
+  }
+
+  /** As `seal`, and mostly on another thread: the blocks' bytes have to stay as they are until it resolves. */
+  async sealAside(blocks: readonly PlainBlock[]): Promise<SealedFrame> {
+    if (this.#aside >= MAX_ASIDE) return this.seal(blocks);
+    const room = this.#rooms.pop() ?? new Room();
+    this.#aside++;
+    try {
+      const plain = room.plaintext(blocks);
+      const packed = await this.#codecs.compressor.compressAside(plain, room.forPacked(plain));
+      return this.#finish(blocks, room, plain, packed);
+    } finally {
+      this.#rooms.push(room);
+      this.#aside--;
+      if (this.#aside === 0) this.#allBack?.();
+    }
+  }
+
+  /** `packed`: bytes of the compressed form in the room, 0 where the plaintext did not shrink. */
+  #finish(blocks: readonly PlainBlock[], room: Room, plain: Buffer, packed: number): SealedFrame {
     if (this.#next >= this.#end) throw new TmError('TM1099', 'the frame numbers of this key are used up');
-    const most = FRAME_HEADER_BYTES + plain.length + FRAME_TAG_BYTES;
-    if (this.#frame.length < most) this.#frame = Buffer.from(new ArrayBuffer(most));
-    const frame = this.#frame;
-    const room = frame.subarray(FRAME_HEADER_BYTES, most - FRAME_TAG_BYTES);
-    const packed = this.#codecs.compressor.compress(plain, room.subarray(0, Math.max(0, plain.length - 1)));
-    if (packed === 0) room.set(plain);
+    const frame = room.frame;
+    if (packed === 0) frame.set(plain, FRAME_HEADER_BYTES);
     const stored = packed || plain.length;
     this.#writeHeader(packed === 0 ? CODEC.raw : CODEC.zstd, plain.length, stored);
     this.#header.copy(frame);
     const end = FRAME_HEADER_BYTES + stored + FRAME_TAG_BYTES;
     const tag = frame.subarray(end - FRAME_TAG_BYTES, end);
-    this.#codecs.cipher.encrypt(nonceOf(this.#header), this.#aad, room.subarray(0, stored), tag);
+    const body = frame.subarray(FRAME_HEADER_BYTES, end - FRAME_TAG_BYTES);
+    this.#codecs.cipher.encrypt(nonceOf(this.#header), this.#aad, body, tag);
     const bytes = Buffer.allocUnsafeSlow(end);
     frame.copy(bytes);
     return {
@@ -124,9 +151,40 @@ export class FrameSealer {
     };
   }
 
-  /** One piece of memory: where the blocks are, when they lie behind one another, else a copy. */
-  #plaintext(blocks: readonly PlainBlock[]): Buffer {
+  #writeHeader(codec: number, plainLength: number, storedLength: number): void {
+    const out = this.#header;
+    out.writeUInt16LE(MAGIC, 0);
+    out[2] = VERSION;
+    out[3] = codec;
+    this.#keyId.copy(out, 4);
+    out.writeBigUInt64LE(BigInt(this.#next++), 20);
+    out.writeUInt32LE(plainLength, 28);
+    out.writeUInt32LE(storedLength, 32);
+  }
+
+  /** Frees native memory once no other thread uses it; nothing can be sealed afterwards. */
+  async close(): Promise<void> {
+    this.#next = this.#end;
+    if (this.#aside > 0)
+      await new Promise<void>((resolve) => {
+        this.#allBack = resolve;
+      });
+    this.#codecs.compressor.close();
+    this.#codecs.cipher.close();
+  }
+}
+
+/** Memory in which one frame at a time is made. */
+class Room {
+  /** Of any length; the frame is at its beginning. */
+  frame = Buffer.alloc(0);
+  /** Plaintext of blocks that don't lie behind one another. */
+  #gathered = Buffer.alloc(0);
+
+  /** Where the blocks are, when they lie behind one another, else a copy. */
+  plaintext(blocks: readonly PlainBlock[]): Buffer {
     const length = blocks.reduce((sum, { bytes }) => sum + bytes.length, 0);
+    if (length > MAX_FRAME_BYTES) throw new TmError('TM1099', `a frame of ${length} bytes`);
     const first = blocks[0]!.bytes;
     let end = first.byteOffset;
     const adjoin = blocks.every(({ bytes }) => {
@@ -141,22 +199,11 @@ export class FrameSealer {
     return this.#gathered.subarray(0, length);
   }
 
-  #writeHeader(codec: number, plainLength: number, storedLength: number): void {
-    const out = this.#header;
-    out.writeUInt16LE(MAGIC, 0);
-    out[2] = VERSION;
-    out[3] = codec;
-    this.#keyId.copy(out, 4);
-    out.writeBigUInt64LE(BigInt(this.#next++), 20);
-    out.writeUInt32LE(plainLength, 28);
-    out.writeUInt32LE(storedLength, 32);
-  }
-
-  /** Frees native memory; nothing can be sealed afterwards. */
-  close(): void {
-    this.#next = this.#end;
-    this.#codecs.compressor.close();
-    this.#codecs.cipher.close();
+  /** Room in the frame for what is smaller than the plaintext. */
+  forPacked({ length }: Buffer): Buffer {
+    const most = FRAME_HEADER_BYTES + length + FRAME_TAG_BYTES;
+    if (this.frame.length < most) this.frame = Buffer.from(new ArrayBuffer(most));
+    return this.frame.subarray(FRAME_HEADER_BYTES, FRAME_HEADER_BYTES + Math.max(0, length - 1));
   }
 }
 

@@ -77,6 +77,22 @@ test('what does not fit is 0, and the compressor works on afterwards', () => {
   }
 });
 
+test('what is compressed aside opens, also of several at once, and is 0 where it does not fit', async () => {
+  for (const compressor of [nativeCompressor(TUNINGS.fast)!, zlibCompressor(TUNINGS.fast)]) {
+    const packed = await Promise.all(
+      contents.map(async (plain) => {
+        const into = Buffer.alloc(plain.length + 1000);
+        return into.subarray(0, await compressor.compressAside(plain, into));
+      }),
+    );
+    contents.forEach((plain, i) => {
+      expect(zstdDecompressSync(packed[i]!, { maxOutputLength: plain.length }).equals(plain)).toBe(true);
+    });
+    expect(await compressor.compressAside(contents[1]!, Buffer.alloc(12))).toBe(0);
+    compressor.close();
+  }
+});
+
 test('native and public AES-256-GCM give the same bytes, and they decrypt', () => {
   const key = randomBytes(32);
   const ciphers = [nativeGcm(key)!, cryptoGcm(key)];

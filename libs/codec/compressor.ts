@@ -1,12 +1,15 @@
-import { zstdCompressSync, zstdDecompressSync } from 'node:zlib';
+import { promisify } from 'node:util';
+import { zstdCompress, zstdCompressSync, zstdDecompressSync } from 'node:zlib';
 import type { Compression } from '../model/compression.ts';
 import { TmError } from '../model/errors.ts';
-import { nodeExports } from './native.ts';
+import { type Native, nodeExports } from './native.ts';
 
 /** zstd with one tuning. Not for two threads at once. */
 export interface Compressor {
   /** Writes one zstd frame to `into`; its length, or 0 where it does not fit (then `into` holds anything). */
   compress(plain: Uint8Array, into: Uint8Array): number;
+  /** As `compress`, on another thread: both have to stay as they are until it resolves. Several may be under way. */
+  compressAside(plain: Uint8Array, into: Uint8Array): Promise<number>;
   /** Frees native memory, which no garbage collection does. */
   close(): void;
 }
@@ -62,46 +65,101 @@ const zstd = () =>
     ZSTD_compress2: ['int64_t', 'void *', 'uint8_t *', 'uint64_t', 'uint8_t *', 'uint64_t'],
   });
 
-/** Through Node's exported zstd, with one context that is kept; undefined where that does not work. */
+/** Room for one call, and the parameters that it has. */
+interface Context {
+  readonly at: unknown;
+  parameters: Parameters | undefined;
+}
+
+function lengthOf(result: number): number {
+  if (result < 0 && result !== -DST_TOO_SMALL) throw new TmError('TM1099', `zstd error ${-result}`);
+  return Math.max(0, result);
+}
+
+/** Through Node's exported zstd, with contexts that are kept: one for each call that is under way at once. */
+class NativeCompressor implements Compressor {
+  readonly #lib: NonNullable<ReturnType<typeof zstd>>;
+  readonly #tuning: Tuning;
+  readonly #idle: Context[] = [];
+  #isClosed = false;
+
+  constructor(lib: NonNullable<ReturnType<typeof zstd>>, tuning: Tuning) {
+    this.#lib = lib;
+    this.#tuning = tuning;
+  }
+
+  #take(bytes: number): Context {
+    const context = this.#idle.pop() ?? { at: this.#lib.ZSTD_createCCtx(), parameters: undefined };
+    if (!context.at) throw new TmError('TM1011', 'zstd has no memory');
+    const wanted = parametersFor(this.#tuning, bytes);
+    if (wanted !== context.parameters)
+      for (const [number, value] of numbered(wanted))
+        this.#lib.ZSTD_CCtx_setParameter(context.at, number, value);
+    context.parameters = wanted;
+    return context;
+  }
+
+  #giveBack(context: Context): void {
+    if (this.#isClosed) this.#lib.ZSTD_freeCCtx(context.at);
+    else this.#idle.push(context);
+  }
+
+  compress(plain: Uint8Array, into: Uint8Array): number {
+    const context = this.#take(plain.length);
+    const length = this.#lib.ZSTD_compress2(context.at, into, into.length, plain, plain.length);
+    this.#giveBack(context);
+    return lengthOf(length);
+  }
+
+  async compressAside(plain: Uint8Array, into: Uint8Array): Promise<number> {
+    const context = this.#take(plain.length);
+    const length = await aside(this.#lib.ZSTD_compress2, context.at, into, into.length, plain, plain.length);
+    this.#giveBack(context);
+    return lengthOf(length);
+  }
+
+  close(): void {
+    this.#isClosed = true;
+    for (const context of this.#idle.splice(0)) this.#lib.ZSTD_freeCCtx(context.at);
+  }
+}
+
+const aside = (native: Native, ...args: unknown[]): Promise<number> =>
+  new Promise((resolve, reject) =>
+    native.async(...args, (error: unknown, result: number) => (error ? reject(error) : resolve(result))),
+  );
+
+/** Undefined where Node does not export what it takes, or what that makes is wrong. */
 export function nativeCompressor(tuning: Tuning): Compressor | undefined {
   const lib = zstd();
-  const context: unknown = lib?.ZSTD_createCCtx();
-  if (!lib || !context) return undefined;
-  let present: Parameters | undefined;
-  const compressor: Compressor = {
-    compress(plain, into) {
-      const wanted = parametersFor(tuning, plain.length);
-      if (wanted !== present) {
-        for (const [number, value] of numbered(wanted)) lib.ZSTD_CCtx_setParameter(context, number, value);
-        present = wanted;
-      }
-      const length = lib.ZSTD_compress2(context, into, into.length, plain, plain.length);
-      if (length < 0 && length !== -DST_TOO_SMALL) throw new TmError('TM1099', `zstd error ${-length}`);
-      return Math.max(0, length);
-    },
-    close: () => {
-      lib.ZSTD_freeCCtx(context);
-    },
-  };
+  if (!lib) return undefined;
+  const compressor = new NativeCompressor(lib, tuning);
   if (isRight(compressor)) return compressor;
   compressor.close();
   return undefined;
 }
 
 /** Through node:zlib, which makes a context for each call. */
-export const zlibCompressor = (tuning: Tuning): Compressor => ({
-  compress(plain, into) {
-    const params = Object.fromEntries(numbered(parametersFor(tuning, plain.length)));
-    const packed = zstdCompressSync(plain, { params });
+export function zlibCompressor(tuning: Tuning): Compressor {
+  const optionsFor = ({ length }: Uint8Array) => ({
+    params: Object.fromEntries(numbered(parametersFor(tuning, length))),
+  });
+  const put = (packed: Buffer, into: Uint8Array): number => {
     if (packed.length > into.length) return 0;
     into.set(packed);
     return packed.length;
-  },
-  close: () => {},
-});
+  };
+  return {
+    compress: (plain, into) => put(zstdCompressSync(plain, optionsFor(plain)), into),
+    compressAside: async (plain, into) => put(await compressInPool(plain, optionsFor(plain)), into),
+    close: () => {},
+  };
+}
+
+const compressInPool = promisify(zstdCompress);
 
 /** Nothing shrinks. */
-const noCompressor: Compressor = { compress: () => 0, close: () => {} };
+const noCompressor: Compressor = { compress: () => 0, compressAside: async () => 0, close: () => {} };
 
 export function openCompressor(compression: Compression): Compressor {
   if (compression === 'off') return noCompressor;

@@ -1,7 +1,11 @@
 import koffi from 'koffi';
 
 /** A native function; pointers are byte arrays, or what another function gave as a pointer. */
-export type Native = (...args: unknown[]) => number;
+export interface Native {
+  (...args: unknown[]): number;
+  /** On a thread of libuv's pool; the last argument is called with the result. Byte arrays have to stay as they are. */
+  async(...args: unknown[]): void;
+}
 
 /**
  * Functions that this very process exports, by name; undefined when one of them is missing (a Node that is linked

@@ -53,25 +53,25 @@ export class BlockBatch {
       if (missing[i]) wanted.set(block.id.toString('latin1'), block);
     });
     if (wanted.size === 0) return;
-    await this.#sink.frames(this.#seal([...wanted.values()]));
+    await this.#sink.frames(await this.#seal([...wanted.values()]));
   }
 
   /** Neighbours share a frame; a block over a frame's measure has one of its own. */
-  #seal(blocks: readonly Held[]): SealedFrame[] {
+  async #seal(blocks: readonly Held[]): Promise<SealedFrame[]> {
     const frames: SealedFrame[] = [];
     let group: Held[] = [];
     let bytes = 0;
-    const close = () => {
-      if (group.length > 0) frames.push(this.#sealer.seal(group));
+    const close = async () => {
+      if (group.length > 0) frames.push(await this.#sealer.sealAside(group));
       group = [];
       bytes = 0;
     };
     for (const block of blocks) {
-      if (bytes + block.length > FRAME_BYTES) close();
+      if (bytes + block.length > FRAME_BYTES) await close();
       group.push(block);
       bytes += block.length;
     }
-    close();
+    await close();
     return frames;
   }
 }

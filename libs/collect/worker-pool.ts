@@ -6,8 +6,8 @@ import { endWorker } from '../posix/index.ts';
 import type { BackupStart, FromWorker, Task, TaskResult, ToWorker, WorkerSetup } from './protocol.ts';
 
 const SCRIPT = new URL(import.meta.url.endsWith('.ts') ? './worker.ts' : './worker.js', import.meta.url);
-/** Tasks a worker has at once: two lanes at work and one waiting. */
-const TASKS_EACH = 3;
+/** Tasks a worker has at once: three lanes at work and one waiting. */
+const TASKS_EACH = 4;
 /** Tasks of every worker at which another one is started. */
 const BUSY_TASKS = 2;
 /** What a worker makes in passing: enough for several tasks, where the default would be 48 MiB. */

@@ -278,12 +278,12 @@ test('what vanished, and what is another type by now, is told from what was read
 
 test('several workers share the tasks; no frame number comes twice', async () => {
   const main = new Main([setup(0), setup(1000), setup(2000)]);
-  const names = Array.from({ length: 40 }, (_, i) => `many${i}`);
+  const names = Array.from({ length: 48 }, (_, i) => `many${i}`);
   for (const name of names) writeFileSync(join(base, name), randomBytes(50_000));
   expect(main.pool.idle).toBe(true);
   const results: Promise<TaskResult>[] = [];
   for (let id = 0; main.pool.ready; id++) results.push(main.read(id, names.slice(id * 4, id * 4 + 4)));
-  expect(results.length).toBe(9);
+  expect(results.length).toBe(12);
   for (const result of await Promise.all(results)) expect([...result.outcomes]).toEqual([0, 0, 0, 0]);
   expect(main.pool.idle).toBe(true);
   expect(new Set(main.frameNos).size).toBe(main.frameNos.length);

@@ -25,8 +25,8 @@ import { unpackTask } from './task.ts';
 
 /** For want of these every file looks unreadable: no fact about the source. */
 const EXHAUSTED: ReadonlySet<number> = new Set([EMFILE, ENFILE, ENOMEM]);
-/** While one lane waits for an answer, the other one works. */
-const LANES = 2;
+/** While others wait for an answer or for frames that are compressed on other threads, one works. */
+const LANES = 3;
 
 const port = parentPort!;
 const setup = workerData as WorkerSetup;
@@ -204,8 +204,7 @@ port.on('message', (message: ToWorker) => {
     groups = namesById('/etc/group');
     for (const lane of lanes) lane.begin(message.start);
   } else if (message.type === 'close') {
-    sealer.close();
-    process.exit(0);
+    void sealer.close().then(() => process.exit(0));
   } else {
     const next = idle.shift();
     if (next) next(message.task);

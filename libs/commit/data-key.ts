@@ -82,7 +82,7 @@ export class DataKey {
   async seal(plain: Buffer, kind: BlockKind): Promise<SealedFrame> {
     const sealer = await this.#ownSealer();
     const id = this.#ids.digest(plain);
-    return sealer.seal([{ id, length: plain.length, kind, children: Buffer.alloc(0), bytes: plain }]);
+    return sealer.sealAside([{ id, length: plain.length, kind, children: Buffer.alloc(0), bytes: plain }]);
   }
 
   async #ownSealer(): Promise<FrameSealer> {

@@ -59,19 +59,22 @@ export async function writeRun(
   toSeq: number,
 ): Promise<WrittenRun> {
   const ids: Buffer[] = [];
-  let held: SealedFrame | undefined;
+  let sealing: Promise<SealedFrame> | undefined;
   let records = 0;
   for await (const { body, count } of bodies(deps.registry, sourceId, fromSeq, toSeq)) {
-    if (held) await deps.intake.put([held]).accepted;
+    // One is sealed while the next is read.
+    const last = await sealing;
+    sealing = deps.seal(body, BlockKind.run);
+    sealing.catch(() => {}); // it is thrown where it is waited for
     records += count;
-    held = await deps.seal(body, BlockKind.run);
-    ids.push(decodeFrameBlocks(held.index)[0]!.id);
+    if (last) ids.push(await put(deps.intake, last));
   }
+  const held = await sealing;
   if (!held) return { fromSeq, toSeq, records, inline: undefined, parts: [] };
-  if (ids.length === 1 && held.plainLength <= INLINE_BYTES) {
+  if (ids.length === 0 && held.plainLength <= INLINE_BYTES) {
     return { fromSeq, toSeq, records, inline: held, parts: [] };
   }
-  await deps.intake.put([held]).accepted;
+  ids.push(await put(deps.intake, held));
   await deps.intake.flush();
   const rows = await deps.registry.blocks.locate(deps.domain, ids);
   const parts = rows.map((row, i): RunPart => {
@@ -84,6 +87,12 @@ export async function writeRun(
     };
   });
   return { fromSeq, toSeq, records, inline: undefined, parts };
+}
+
+/** Gives the id of the frame's one block. */
+async function put(intake: BlockIntake, frame: SealedFrame): Promise<Buffer> {
+  await intake.put([frame]).accepted;
+  return decodeFrameBlocks(frame.index)[0]!.id;
 }
 
 export function runRef(run: WrittenRun, journal: { writer: string; number: number }): RunRef {
