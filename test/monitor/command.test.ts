@@ -13,7 +13,8 @@ import { join } from 'node:path';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { socketName } from '../../libs/embedded/watch-lock.ts';
 import { Place } from '../command.ts';
-import { caughtUp, copyOf, expectRestores, expectSame, makeTree, Watch } from './rig.ts';
+import { caughtUp, copyOf, expectRestores, expectSame, Watch } from './rig.ts';
+import { makeTree } from './tree.ts';
 
 const TIMEOUT = { timeout: 240_000 };
 

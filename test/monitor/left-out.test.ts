@@ -4,7 +4,8 @@ import { pathToFileURL } from 'node:url';
 import { expect, onTestFinished } from 'vitest';
 import { Place } from '../command.ts';
 import { test } from '../needs.ts';
-import { caughtUp, expectRestores, makeTree, Watch } from './rig.ts';
+import { caughtUp, expectRestores, Watch } from './rig.ts';
+import { makeTree } from './tree.ts';
 
 const TIMEOUT = { timeout: 240_000 };
 const TAG = 'Signature: 8a477f597d28d172789f06886806bc55\n';

@@ -5,7 +5,8 @@ import { expect, onTestFinished, type TestContext } from 'vitest';
 import { whyNoMounts } from '../../libs/watch/mountable.suite.ts';
 import { Place } from '../command.ts';
 import { test } from '../needs.ts';
-import { caughtUp, copyOf, expectRestores, makeTree, ownFileSystem, Watch } from './rig.ts';
+import { caughtUp, copyOf, expectRestores, ownFileSystem, Watch } from './rig.ts';
+import { makeTree } from './tree.ts';
 
 const TIMEOUT = { timeout: 240_000 };
 const lacks = whyNoMounts();

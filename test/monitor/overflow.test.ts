@@ -3,7 +3,8 @@ import { join } from 'node:path';
 import { expect, onTestFinished } from 'vitest';
 import { Place } from '../command.ts';
 import { test } from '../needs.ts';
-import { caughtUp, expectRestores, makeTree, Watch } from './rig.ts';
+import { caughtUp, expectRestores, Watch } from './rig.ts';
+import { makeTree } from './tree.ts';
 
 /** Of inotify and fanotify alike (inotify(7), fanotify(7)). */
 const QUEUES = ['/proc/sys/fs/inotify/max_queued_events', '/proc/sys/fs/fanotify/max_queued_events'];

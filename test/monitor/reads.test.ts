@@ -14,7 +14,8 @@ import { expect, onTestFinished } from 'vitest';
 import { Place } from '../command.ts';
 import { test } from '../needs.ts';
 import { Opened } from './opened.ts';
-import { caughtUp, expectRestores, makeTree, ownFileSystem, Watch } from './rig.ts';
+import { caughtUp, expectRestores, ownFileSystem, Watch } from './rig.ts';
+import { makeTree } from './tree.ts';
 
 const TIMEOUT = { timeout: 240_000 };
 const FILES = 200;

@@ -4,7 +4,8 @@ import { expect, onTestFinished } from 'vitest';
 import { Place } from '../command.ts';
 import { test } from '../needs.ts';
 import { Opened } from './opened.ts';
-import { caughtUp, expectRestores, makeTree, ownFileSystem, Watch } from './rig.ts';
+import { caughtUp, expectRestores, ownFileSystem, Watch } from './rig.ts';
+import { makeTree } from './tree.ts';
 
 /** `TIDEMARK_RENAME_FILES=100000` is the full size, and prints what it cost. */
 const FULL_FILES = Number(process.env.TIDEMARK_RENAME_FILES ?? 0);

@@ -1,6 +1,6 @@
 import { type ChildProcess, execFileSync, fork, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -105,21 +105,14 @@ export function ownFileSystem(path: string): void {
   onTestFinished(() => void execFileSync('/bin/umount', ['--lazy', path]));
 }
 
-/** Directories of files, `perDirectory` in each. */
-export function makeTree(root: string, files: number, perDirectory = 50): void {
-  for (let i = 0; i < files; i++) {
-    const dir = join(root, `d${Math.floor(i / perDirectory / 20)}`, `e${Math.floor(i / perDirectory)}`);
-    if (i % perDirectory === 0) mkdirSync(dir, { recursive: true });
-    writeFileSync(join(dir, `f${i}`), `file ${i}\n`.repeat(i % 60));
-  }
-}
-
-/** Processes that change a tree until they are told otherwise. */
+/** Processes that change a tree, which has a part `storm` and a part `calm`, until they are told otherwise. */
 export class Writers {
   readonly #children: ChildProcess[];
 
   constructor(tree: string, count: number, seed: number) {
-    this.#children = Array.from({ length: count }, (_, i) => fork(WRITER, [tree, String(seed * 100 + i)]));
+    this.#children = Array.from({ length: count }, (_, i) =>
+      fork(WRITER, [tree, ...[seed * 100 + i, i, count].map(String)]),
+    );
   }
 
   async pause(): Promise<void> {

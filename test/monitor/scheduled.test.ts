@@ -7,7 +7,8 @@ import { Engine } from '../../libs/embedded/engine.ts';
 import { runOwnJobs } from '../../libs/embedded/run-own-jobs.ts';
 import type { DueJob } from '../../libs/schedule/job.ts';
 import { Place } from '../command.ts';
-import { makeTree, Watch } from './rig.ts';
+import { Watch } from './rig.ts';
+import { makeTree } from './tree.ts';
 
 const due = (root: string, kind: DueJob['kind'], excludes: readonly string[] = []): DueJob => ({
   id: kind,

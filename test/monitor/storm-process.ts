@@ -1,6 +1,7 @@
 import {
   appendFileSync,
   chmodSync,
+  existsSync,
   linkSync,
   mkdirSync,
   readdirSync,
@@ -12,12 +13,16 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
+import { pathInTree } from './tree.ts';
 
 /**
- * `node storm-process.ts ROOT SEED`, forked: changes a tree at random, as fast as it can, until it is told to 'pause'
- * (answers 'paused'), 'resume' or 'stop'. What others of its kind took away meanwhile is no error.
+ * `node storm-process.ts TREE SEED I COUNT`, forked, the I-th of COUNT: changes what is in `TREE/storm` at random, as fast
+ * as it can, until it is told to 'pause' (answers 'paused'), 'resume' or 'stop'. What others of its kind took away
+ * meanwhile is no error. Of the files that `makeTree` made in `TREE/calm` it changes each COUNT-th once, and nobody else
+ * does: a change that is missed there is not made up for by a later one.
  */
-const [root, seed] = process.argv.slice(2) as [string, string];
+const [tree, seed, own, count] = process.argv.slice(2) as [string, string, string, string];
+const root = join(tree, 'storm');
 const SLICE_MS = 10;
 const NAMES = 40;
 const EXPECTED = new Set([
@@ -97,10 +102,31 @@ function operate(): void {
   }
 }
 
+let next = Number(own);
+
+const ONCE: ((path: string) => void)[] = [
+  (path) => appendFileSync(path, 'once'),
+  (path) => chmodSync(path, 0o640),
+  (path) => unlinkSync(path),
+  (path) => renameSync(path, `${path}.renamed`),
+  (path) => linkSync(path, `${path}.linked`),
+  (path) => truncateSync(path, 1),
+  (path) => writeFileSync(`${path}.created`, text()),
+];
+
+/** Until there is none left. */
+function changeOneForGood(): void {
+  const path = pathInTree(join(tree, 'calm'), next);
+  if (!existsSync(path)) return;
+  ONCE[Math.floor(next / Number(count)) % ONCE.length]!(path);
+  next += Number(count);
+}
+
 let isRunning = true;
 
 function work(): void {
   if (!isRunning) return;
+  changeOneForGood();
   for (const end = performance.now() + SLICE_MS; performance.now() < end; ) operate();
   setImmediate(work);
 }

@@ -1,12 +1,16 @@
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, onTestFinished } from 'vitest';
 import { Place } from '../command.ts';
 import { test } from '../needs.ts';
-import { caughtUp, copyOf, expectRestores, makeTree, ownFileSystem, Watch, Writers } from './rig.ts';
+import { caughtUp, copyOf, expectRestores, ownFileSystem, Watch, Writers } from './rig.ts';
+import { makeTree } from './tree.ts';
 
 /** The whole size takes some ten minutes: 60 s of storm in 50,000 files, and 20 kills. */
 const IS_FULL = process.env.TIDEMARK_STORM_FULL === '1';
 const FILES = IS_FULL ? 50_000 : 4000;
+/** Of them: those that change once at most. */
+const CALM_FILES = FILES / 2;
 const STORM_MS = IS_FULL ? 60_000 : 12_000;
 const PAUSES = IS_FULL ? 3 : 1;
 const KILLS = IS_FULL ? 20 : 4;
@@ -19,7 +23,8 @@ async function placeWithTree(name: string): Promise<{ place: Place; tree: string
   onTestFinished(() => place.dispose());
   const tree = place.path('tree');
   ownFileSystem(tree);
-  makeTree(tree, FILES);
+  makeTree(join(tree, 'storm'), FILES - CALM_FILES);
+  makeTree(join(tree, 'calm'), CALM_FILES);
   return { place, tree };
 }
 

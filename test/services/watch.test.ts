@@ -133,6 +133,19 @@ test('while no writer answers, changes wait and are told of; then they are backe
   await keep(await allCaughtUp('after-the-writers'));
 });
 
+test('while Kafka is away, changes wait and are told of; then they are backed up', {
+  timeout: LONG,
+}, async (context) => {
+  if (missing) return context.skip(missing);
+  await stack.kafka.kill();
+  for (const agent of AGENTS) writeFileSync(join(fleet.tree(agent), 'waits-for-kafka'), agent);
+  const { url } = agents[2]!;
+  const age = () => until(async () => waitingSeconds(await (await fetch(`${url}/metrics`)).text()));
+  expect(await age()).toBeGreaterThan(1);
+  await stack.kafka.restart();
+  await keep(await allCaughtUp('after-kafka'));
+});
+
 /** Once it is more than a second. */
 function waitingSeconds(metrics: string): number | undefined {
   const [, seconds] = /^tidemark_recovery_point_age_seconds\{.*\} (\S+)$/m.exec(metrics) ?? [];
