@@ -38,8 +38,14 @@ test('events that the kernel drops are a gap, which a reconcile closes without a
   );
   const label = await caughtUp(place, tree);
   expect(watch.lines.filter(({ type }) => type === 'watching')).toHaveLength(1);
+  const [closing] = watch.commits.filter(({ gaps }) => (gaps as string[]).includes('overflow'));
+  expect(closing).toMatchObject({ reason: 'reconcile', gaps: ['overflow'] });
   const { lines } = await place.ok(['coverage', tree]);
-  expect(lines).toContainEqual(expect.objectContaining({ type: 'span', kind: 'gap' }));
+  const gaps = lines.filter(({ kind }) => kind === 'gap').flatMap((span) => span.gaps as object[]);
+  const closed = { gap: opened.gap, reason: 'overflow', closed: expect.any(String), by: closing!.label };
+  expect(gaps).toContainEqual(expect.objectContaining(closed));
+  const backups = (await place.ok(['backups', tree])).lines;
+  expect(backups).toContainEqual(expect.objectContaining({ label: closing!.label, gaps: ['overflow'] }));
   expect(await watch.stop(), watch.told).toBe(0);
   await expectRestores(place, label, tree, tree);
 });

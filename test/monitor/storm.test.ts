@@ -1,10 +1,11 @@
+import { linkSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, onTestFinished } from 'vitest';
 import { Place } from '../command.ts';
 import { test } from '../needs.ts';
 import { caughtUp, copyOf, expectRestores, ownFileSystem, Watch, Writers } from './rig.ts';
-import { makeTree } from './tree.ts';
+import { makeTree, pathInTree } from './tree.ts';
 
 /** The whole size takes some ten minutes: 60 s of storm in 50,000 files, and 20 kills. */
 const IS_FULL = process.env.TIDEMARK_STORM_FULL === '1';
@@ -25,6 +26,9 @@ async function placeWithTree(name: string): Promise<{ place: Place; tree: string
   ownFileSystem(tree);
   makeTree(join(tree, 'storm'), FILES - CALM_FILES);
   makeTree(join(tree, 'calm'), CALM_FILES);
+  mkdirSync(join(tree, 'calm', 'links'));
+  for (let i = 0; i < CALM_FILES; i += 5)
+    linkSync(pathInTree(join(tree, 'calm'), i), join(tree, 'calm', 'links', `${i}`));
   return { place, tree };
 }
 
