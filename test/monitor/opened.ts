@@ -7,7 +7,7 @@ import { eachInotifyEvent, IN, inotifyInit, inotifyWatch } from '../../libs/posi
 const OPENED = 0x20;
 const CLOSED = 0x10;
 
-/** Which files are opened in the directories that a tree has now, by whomever, wherever these directories go. */
+/** What is opened in the directories that a tree has now, by whomever, wherever these directories go. */
 export class Opened {
   readonly #inotify = check(inotifyInit(), 'inotify_init1');
   readonly #buffer = Buffer.alloc(1 << 20);
@@ -19,15 +19,20 @@ export class Opened {
       this.#watch(dir);
   }
 
-  /** Names since it was asked last, as often as each was opened. Where the kernel had to drop some, 'overflow' is one. */
+  /** Names of files since it was asked last, as often as each was opened. Where the kernel had to drop some, 'overflow' is one. */
   take(): string[] {
-    const names: string[] = [];
+    return this.takeAll().files;
+  }
+
+  takeAll(): { files: string[]; directories: string[] } {
+    const files: string[] = [];
+    const directories: string[] = [];
     for (let length = this.#read(); length > 0; length = this.#read())
       eachInotifyEvent(this.#buffer, length, ({ mask, name }) => {
-        if (mask & IN.overflow) names.push('overflow');
-        else if (mask & OPENED && (mask & IN.isDirectory) === 0) names.push(name);
+        if (mask & IN.overflow) files.push('overflow');
+        else if (mask & OPENED && name !== '') (mask & IN.isDirectory ? directories : files).push(name);
       });
-    return names;
+    return { files, directories };
   }
 
   close(): void {
