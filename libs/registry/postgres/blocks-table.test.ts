@@ -75,6 +75,7 @@ test('a block that two packs hold keeps its first location, and the others of th
 test('packs with the same blocks in other orders, finished at once, don’t lock each other out', async () => {
   for (let round = 0; round < 5; round++) {
     const ids = Array.from({ length: 1500 }, () => randomBytes(32));
+    for (const id of ids.slice(0, 300)) id.fill(round, 0, 4); // which begin alike
     const packs = await Promise.all(
       [ids, ids.toReversed(), ids.toSorted(Buffer.compare)].map((some) => store('one', some)),
     );

@@ -263,9 +263,20 @@ export class PostgresBlocks implements BlocksTable {
   }
 }
 
-/** By the first bytes mostly: comparing buffers as a whole costs a call out of the engine. */
-const byId = (a: BlockRow, b: BlockRow): number =>
-  a.id.readUInt32BE(0) - b.id.readUInt32BE(0) || Buffer.compare(a.id, b.id);
+/**
+ * Numbers of the blocks in the order of their ids: by their first 32 bits, with which a block's number makes one float
+ * that is exact, and by the rest where those are equal.
+ */
+function orderOf(blocks: readonly BlockRow[]): number[] {
+  const places = 2 ** 21;
+  if (blocks.length > places) throw new TmError('TM1099', `${blocks.length} blocks at once`);
+  const keys = Float64Array.from(blocks, ({ id }, i) => id.readUInt32BE(0) * places + i).sort();
+  const order = Array.from(keys, (key) => key % places);
+  const isWrong = (n: number) => Buffer.compare(blocks[order[n - 1]!]!.id, blocks[order[n]!]!.id) > 0;
+  for (let from = 1; from < order.length; from++)
+    for (let n = from; n > 0 && isWrong(n); n--) [order[n - 1], order[n]] = [order[n]!, order[n - 1]!];
+  return order;
+}
 
 /** In the order of ids, so that two transactions with the same blocks wait for each other in one direction only. */
 async function copyBlocks(
@@ -277,7 +288,8 @@ async function copyBlocks(
 ): Promise<void> {
   const copy = new CopyRows(client, table);
   const domainText = Buffer.from(domain);
-  for (const block of blocks.toSorted(byId)) {
+  for (const i of orderOf(blocks)) {
+    const block = blocks[i]!;
     copy
       .row(10)
       .bytes(domainText)
