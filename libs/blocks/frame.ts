@@ -225,10 +225,16 @@ export class PlainMemory {
 }
 
 /**
- * The plaintext of a whole frame, in `memory` until that is used again. Throws TM1206 (malformed) or TM1601 (altered, or
- * of another key or domain).
+ * The plaintext of a frame, in `memory` until that is used again; its first `wanted` bytes at least. Throws TM1206
+ * (malformed) or TM1601 (altered, or of another key or domain).
  */
-export function openFrame(bytes: Buffer, domainId: string, key: Buffer, memory = new PlainMemory()): Buffer {
+export function openFrame(
+  bytes: Buffer,
+  domainId: string,
+  key: Buffer,
+  memory = new PlainMemory(),
+  wanted = MAX_FRAME_BYTES,
+): Buffer {
   const { codec, plainLength, storedLength } = parseFrameHeader(bytes);
   const end = FRAME_HEADER_BYTES + storedLength;
   if (bytes.length !== end + FRAME_TAG_BYTES) throw new TmError('TM1206', 'a frame of another length');
@@ -243,7 +249,8 @@ export function openFrame(bytes: Buffer, domainId: string, key: Buffer, memory =
   const stored = isPacked ? memory.packed(storedLength) : memory.plain(storedLength);
   if (!gcmDecrypt(key, sealed, stored)) throw new TmError('TM1601', 'a frame does not open');
   const plain = isPacked ? memory.plain(plainLength) : stored;
-  const length = isPacked ? decompress(stored, plain) : stored.length;
-  if (length !== plainLength) throw new TmError('TM1601', 'a frame of another length than it says');
-  return plain;
+  const length = isPacked ? decompress(stored, plain, wanted) : stored.length;
+  if (length < Math.min(wanted, plainLength) || length > plainLength)
+    throw new TmError('TM1601', 'a frame of another length than it says');
+  return plain.subarray(0, length);
 }

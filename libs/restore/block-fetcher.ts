@@ -111,15 +111,17 @@ class Fetch {
 
   async #deliverFrame(pack: Buffer, bytes: Buffer, blocks: readonly number[]): Promise<void> {
     const { wanted, places, memory } = this.#work;
-    const plain = await this.#frames.open(bytes, memory);
+    const last = blocks.at(-1)! * PLACE_BYTES; // they come in the order of the frame
+    const end = places.readUInt32LE(last + 40) + places.readUInt32LE(last + 44);
+    const plain = await this.#frames.open(bytes, memory, end);
     let id: Buffer | undefined;
-    let last = -1;
+    let before = -1;
     for (const i of blocks) {
       const from = places.readUInt32LE(i * PLACE_BYTES + 40);
       const length = places.readUInt32LE(i * PLACE_BYTES + 44);
       const block = plain.subarray(from, from + length);
-      if (!id || from !== last) id = this.#frames.idOf(block); // many files may have one block
-      last = from;
+      if (!id || from !== before) id = this.#frames.idOf(block); // many files may have one block
+      before = from;
       // Promise 10.
       if (block.length === wanted.length(i) && wanted.has(i, id)) wanted.deliver(i, block);
       else wanted.fail(i, damaged(wanted.id(i), pack));

@@ -28,10 +28,10 @@ export class FrameReader {
   }
 
   /**
-   * The plaintext of a whole frame, in `memory` if given: another call with the same memory writes over it. Throws TM1206,
-   * TM1404, TM1601.
+   * The plaintext of a frame, its first `wanted` bytes at least (default: all), in `memory` if given: another call with the
+   * same memory writes over it. Throws TM1206, TM1404, TM1601.
    */
-  async open(bytes: Buffer, memory?: PlainMemory): Promise<Buffer> {
+  async open(bytes: Buffer, memory?: PlainMemory, wanted?: number): Promise<Buffer> {
     const { keyId } = parseFrameHeader(bytes);
     const name = keyId.toString('latin1');
     let key = this.#keys.get(name);
@@ -40,7 +40,7 @@ export class FrameReader {
       key.catch(() => this.#keys.delete(name));
       this.#keys.set(name, key);
     }
-    return openFrame(bytes, this.#domainId, await key, memory);
+    return openFrame(bytes, this.#domainId, await key, memory, wanted);
   }
 
   /** A block in its frame's plaintext. Throws TM1601 where it is not the one that its id names (promise 10). */
