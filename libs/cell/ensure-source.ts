@@ -12,11 +12,8 @@ export async function ensureSource(
   root: Buffer,
 ): Promise<SourceRow> {
   const { registry } = cell;
-  const known = (await registry.backups.sources()).find(
-    (one) =>
-      one.agentUid === agent.uid &&
-      (agent.uid !== undefined || one.agent === agent.name) &&
-      one.root.equals(root),
+  const known = await registry.catalogue.source(
+    agent.uid === undefined ? { agent: agent.name, root } : { agentUid: agent.uid, root },
   );
   if (known) return known;
   const [uid, key] = [randomUUID(), randomBytes(32)];

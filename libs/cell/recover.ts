@@ -1,7 +1,6 @@
 import { settle } from '../commit/settle.ts';
 import { TmError } from '../model/errors.ts';
 import type { Cell } from './cell.ts';
-import { publishOutbox } from './outbox.ts';
 import { rollForward } from './roll-forward.ts';
 
 /**
@@ -40,5 +39,5 @@ async function settleAbandoned(cell: Cell, sourceId: number | undefined): Promis
     // Whoever commits holds the journal's lock meanwhile. The slot is left alone: its source's next backup may want it.
     await registry.journal.withWriter(place.writer, () => settle(deps, id, place, 'TM1502'));
   }
-  if (abandoned.length > 0) await publishOutbox(cell);
+  if (abandoned.length > 0) await registry.outbox.passOver();
 }

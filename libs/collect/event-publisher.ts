@@ -1,4 +1,4 @@
-import type { ChangeBatch, PieceHeader, Seal } from '../contracts/messages.ts';
+import type { ChangeBatch, ChangeMessage, PieceHeader, Seal } from '../contracts/messages.ts';
 import { type Body, BodyWriter, fitsMessage } from '../contracts/wire/body-writer.ts';
 import { blake3, DigestSum } from '../model/digests.ts';
 import type { EntryRecord } from '../model/records.ts';
@@ -38,7 +38,7 @@ export class EventPublisher {
       bytes: this.#waiting.bytes + body.bytes.length,
       size: this.#waiting.size + body.size,
     };
-    await this.#publish(full);
+    await this.#publish(this.#batchesOf(full));
   }
 
   /** Bodies one behind the other are a body. */
@@ -54,34 +54,40 @@ export class EventPublisher {
     return body;
   }
 
-  async #publish(some: Body | undefined): Promise<void> {
-    if (!some) return;
-    const { bytes, count } = some;
+  #batchesOf(...bodies: readonly (Body | undefined)[]): ChangeBatch[] {
+    return bodies.flatMap((some) => (some ? [this.#batchOf(some)] : []));
+  }
+
+  #batchOf({ bytes, count }: Body): ChangeBatch {
     const body = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     const digest = blake3(body);
     this.#digests.add(digest);
     const shard = this.#turn++ % this.#batches.length;
     const header = { ...this.#header, shard, batchNo: this.#batches[shard]!++ };
-    const batch: ChangeBatch = { type: 'batch', header, count, body, digest };
-    await this.#transport.publish('change-events', [batch]);
+    return { type: 'batch', header, count, body, digest };
+  }
+
+  async #publish(messages: readonly ChangeMessage[]): Promise<void> {
+    if (messages.length > 0) await this.#transport.publish('change-events', messages);
   }
 
   async gone(entry: Pick<EntryRecord, 'dir' | 'name'>): Promise<void> {
-    await this.#publish(this.#own.gone(entry.dir, entry.name));
+    await this.#publish(this.#batchesOf(this.#own.gone(entry.dir, entry.name)));
   }
 
   async kept(entry: Pick<EntryRecord, 'dir' | 'name' | 'code'>): Promise<void> {
-    await this.#publish(this.#own.kept(entry.dir, entry.name, entry.code));
+    await this.#publish(this.#batchesOf(this.#own.kept(entry.dir, entry.name, entry.code)));
   }
 
+  /** With the last batches: who gets all at once has less to do. */
   async seal(
     seal: Pick<Seal, 'stateDigest' | 'totals' | 'readFrom' | 'readTo' | 'rootHint' | 'gaps'>,
   ): Promise<void> {
-    await this.#publish(this.#own.finish());
-    await this.#publish(this.#take());
+    const last = this.#batchesOf(this.#own.finish(), this.#take());
     const header = { ...this.#header, shard: 0, batchNo: this.#batches[0]! };
     const batches = [...this.#batches];
-    await this.#transport.publish('change-events', [
+    await this.#publish([
+      ...last,
       { ...seal, type: 'seal', header, batches, batchDigest: this.#digests.bytes() },
     ]);
   }

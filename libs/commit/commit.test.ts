@@ -88,8 +88,8 @@ class Rig {
       now,
     });
     this.applier = new DeltaApplier(registry, (_, ids) => registry.blocks.present(DOMAIN, ids), {
-      commit: async (backup, seal) => {
-        const outcome = await this.committer.commit(backup, this.source, seal);
+      commit: async (backup, seal, totals) => {
+        const outcome = await this.committer.commit(backup, this.source, seal, totals);
         if (outcome.state === 'failed') throw outcome.error;
         this.commits++;
       },
@@ -258,7 +258,8 @@ test('a batch that is missing: the applier waits, and a commit that is asked for
   await rig.applier.apply([segments[0]!, segments[2]!, seal]);
   expect(await rig.state()).toBe('sealed');
   const { backup } = rig.opened;
-  expect(await codeOf(rig.committer.commit(backup, rig.source, seal))).toBe('TM1504');
+  const totals = await registry.entries.totals(backup.id);
+  expect(await codeOf(rig.committer.commit(backup, rig.source, seal, totals))).toBe('TM1504');
   await rig.expectNothingCommitted('TM1504');
 });
 
@@ -267,7 +268,9 @@ test('a shard that is missing is TM1504', async () => {
   const { records, segments } = await three(rig);
   const seal = rig.seal(segments, records, { batches: [3, 1] });
   await rig.applier.apply([...segments, seal]);
-  expect(await codeOf(rig.committer.commit(rig.opened.backup, rig.source, seal))).toBe('TM1504');
+  const { backup } = rig.opened;
+  const totals = await registry.entries.totals(backup.id);
+  expect(await codeOf(rig.committer.commit(backup, rig.source, seal, totals))).toBe('TM1504');
   await rig.expectNothingCommitted('TM1504');
 });
 

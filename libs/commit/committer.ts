@@ -43,7 +43,7 @@ interface Made {
 
 /** How a backup ended. Not knowing it is an error that is thrown: then `settle` has to be called, again and again. */
 export type CommitOutcome =
-  | { readonly state: 'committed' }
+  | { readonly state: 'committed'; readonly backup: BackupInfo }
   | { readonly state: 'failed'; readonly error: TmError };
 
 /**
@@ -59,13 +59,21 @@ export class Committer {
     this.#deps = deps;
   }
 
-  /** Of a backup that is sealed and whole. After an error from the journal on, its outcome is looked up, never repeated. */
-  async commit(backup: BackupInfo, source: FixedSource, seal: Seal): Promise<CommitOutcome> {
-    const { registry, writer } = this.#deps;
-    const totals = await registry.entries.totals(backup.id);
-    const baseDigest = await this.#baseDigest(backup);
+  /**
+   * Of a backup that is sealed and whole: `totals` are those of all its pieces. After an error from the journal on, its
+   * outcome is looked up, never repeated.
+   */
+  async commit(
+    backup: BackupInfo,
+    source: FixedSource,
+    seal: Seal,
+    totals: PieceTotals,
+  ): Promise<CommitOutcome> {
+    const { writer } = this.#deps;
+    const base = await this.#base(backup);
+    const baseDigest = base.stateDigest;
     prove(backup, seal, totals, baseDigest);
-    const { runs, run } = await this.#run(backup, source, totals);
+    const { runs, run } = await this.#run(backup, source, totals, base.runs);
     const made: Made = {
       runs,
       run,
@@ -79,8 +87,8 @@ export class Committer {
       const journal = await this.#deps.journal();
       const place = { writer, number: journal.next() };
       try {
-        const ours = await this.#write(backup, source, seal, made, journal);
-        return ours ? { state: 'committed' } : undefined;
+        const committed = await this.#write(backup, source, seal, made, journal);
+        return committed && { state: 'committed', backup: committed };
       } catch (error) {
         return this.#settleAfter(backup.id, place, error);
       }
@@ -89,8 +97,7 @@ export class Committer {
   }
 
   #underWriter<T>(writer: string, work: () => Promise<T>): Promise<T> {
-    const { journal } = this.#deps.registry;
-    return journal.withStoreLock('shared', () => journal.withWriter(writer, work));
+    return this.#deps.registry.journal.withStoreAndWriter(writer, work);
   }
 
   /** Of a backup that is past `sealed`: how it ended; one that is still committing is decided by the journal. */
@@ -105,30 +112,29 @@ export class Committer {
     return outcome;
   }
 
-  /** Journal object, then registry. False where somebody else has begun to commit the backup: nothing is written then. */
+  /** Journal object, then registry. Undefined where somebody else has begun to commit the backup: nothing is written then. */
   async #write(
     backup: BackupInfo,
     source: FixedSource,
     seal: Seal,
     { runs, run, counts, pieces, baseDigest, tags, repeated }: Made,
     journal: JournalWriter,
-  ): Promise<boolean> {
+  ): Promise<BackupInfo | undefined> {
     const { registry, writer } = this.#deps;
     const place = { writer, number: journal.next() };
     const named = await registry.backups.committing(backup.id, backup.epoch, place, pieces);
-    if (!named.ours) return false;
+    if (!named.ours) return undefined;
     const sections = [...(run.inline ? [run.inline.bytes] : []), ...tags];
     const record = this.#record(backup, source, seal, {
       counts,
       runs: [...runs, runRef(run, place)],
-      committedAt: await registry.now(),
+      committedAt: named.at,
       baseDigest,
       lastSection: sections.length - 1,
     });
     const again = repeated.map(() => sourceRecord(source, sections.length));
     const head = await journal.append([...again, record], [...sections, ...repeated]);
-    await registry.backups.commit(commitRequestOf(backup, record, head, seal.rootHint));
-    return true;
+    return registry.backups.commit(commitRequestOf(backup, record, head, seal.rootHint));
   }
 
   /** Undefined where the backup is being committed by another journal object, whose writer's lock is not held. */
@@ -157,24 +163,25 @@ export class Committer {
     });
   }
 
-  async #baseDigest({ sourceId, baseSeq }: BackupInfo): Promise<Buffer> {
-    if (baseSeq === 0) return Buffer.alloc(32);
-    const base = await this.#deps.registry.backups.at(sourceId, baseSeq);
-    if (!base?.stateDigest) throw new TmError('TM1303', `backup ${baseSeq} has no state digest`);
-    return base.stateDigest;
+  async #base({ sourceId, baseSeq }: BackupInfo): Promise<{ stateDigest: Buffer; runs: readonly RunRef[] }> {
+    if (baseSeq === 0) return { stateDigest: Buffer.alloc(32), runs: [] };
+    const base = await this.#deps.registry.backups.baseOf(sourceId, baseSeq);
+    const { stateDigest, runs = [] } = base ?? {};
+    if (!stateDigest) throw new TmError('TM1303', `backup ${baseSeq} has no state digest`);
+    return { stateDigest, runs };
   }
 
   async #run(
     backup: BackupInfo,
     source: FixedSource,
     totals: PieceTotals,
+    base: readonly RunRef[],
   ): Promise<{ runs: RunRef[]; run: WrittenRun }> {
-    const { registry } = this.#deps;
-    const base = backup.baseSeq === 0 ? [] : await registry.backups.runsOf(source.id, backup.baseSeq);
     const { added, changed, metadata, deleted } = totals.counts;
     const plan = planRun(base, added + changed + metadata + deleted);
     const deps = { ...this.#deps, domain: source.domain };
-    const run = await writeRun(deps, source.id, plan.fromSeq, backup.seq);
+    const seqs = { from: plan.fromSeq, to: backup.seq };
+    const run = await writeRun(deps, source.id, seqs, totals.counts.kept > 0);
     return { runs: base.slice(0, plan.keep), run };
   }
 
@@ -245,8 +252,9 @@ function countsOf(seal: Seal, totals: PieceTotals): BackupCounts {
 }
 
 /** How a backup that is past `sealed` ended; `error` is what failed it, where that is known. */
-function outcomeOf({ state, failure, label }: BackupInfo, error: TmError | undefined): CommitOutcome {
-  if (state === 'committed' || state === 'expired') return { state: 'committed' };
+function outcomeOf(backup: BackupInfo, error: TmError | undefined): CommitOutcome {
+  const { state, failure, label } = backup;
+  if (state === 'committed' || state === 'expired') return { state: 'committed', backup };
   if (error) return { state: 'failed', error };
   const code = failure !== undefined && failure in ERRORS ? (failure as ErrorCode) : 'TM1507';
   return { state: 'failed', error: new TmError(code, `backup ${label}`) };

@@ -5,11 +5,11 @@ import { ByteWriter } from '../model/byte-writer.ts';
 import { copyBlockIds } from '../model/entry.ts';
 import { TmError } from '../model/errors.ts';
 import { RecordCursor, RecordOp } from '../model/records.ts';
-import type { Registry } from '../registry/port.ts';
+import type { PieceTotals, Registry } from '../registry/port.ts';
 
 /** What the applier asks for when a backup has all its pieces, or is past taking any. */
 export interface BackupEnding {
-  commit(backup: BackupInfo, seal: Seal): Promise<void>;
+  commit(backup: BackupInfo, seal: Seal, totals: PieceTotals): Promise<void>;
   /**
    * The backup is past taking pieces: one that is being committed, by somebody else or when an error came, is settled;
    * one that has ended is left.
@@ -30,8 +30,19 @@ export class DeltaApplier {
   readonly #registry: Registry;
   readonly #present: BlockPresence;
   readonly #ending: BackupEnding;
+  readonly #find: (backupId: string) => Promise<BackupInfo | undefined>;
 
-  constructor(registry: Registry, present: BlockPresence, ending: BackupEnding) {
+  /**
+   * `find`: a backup as it was once, for who knows it anyway: whether it still takes pieces is seen when they are written.
+   * Default: the registry is asked.
+   */
+  constructor(
+    registry: Registry,
+    present: BlockPresence,
+    ending: BackupEnding,
+    find: (backupId: string) => Promise<BackupInfo | undefined> = (id) => registry.backups.get(id),
+  ) {
+    this.#find = find;
     this.#registry = registry;
     this.#present = present;
     this.#ending = ending;
@@ -43,7 +54,7 @@ export class DeltaApplier {
   }
 
   async #applyToBackup(backupId: string, pieces: readonly DeltaMessage[]): Promise<void> {
-    const backup = await this.#registry.backups.get(backupId);
+    const backup = await this.#find(backupId);
     if (!backup) return; // late: dropped (promise 7)
     if (!takesPieces(backup)) return this.#ending.settle(backup);
     try {
@@ -57,18 +68,25 @@ export class DeltaApplier {
   }
 
   async #take(backup: BackupInfo, pieces: readonly DeltaMessage[]): Promise<void> {
+    const seal = await this.#write(backup, pieces);
+    if (!seal) return;
+    const totals = await this.#registry.entries.totals(backup.id);
+    const isComplete = seal.batches.every((count, shard) => (totals.batches[shard] ?? 0) >= count);
+    if (isComplete) await this.#ending.commit(backup, seal, totals);
+  }
+
+  /** Gives the backup's seal, if it has one by then. */
+  async #write(backup: BackupInfo, pieces: readonly DeltaMessage[]): Promise<Seal | undefined> {
+    const { backups, entries } = this.#registry;
     const segments = pieces.filter((piece) => piece.type === 'segment');
-    if (segments.length > 0) {
-      await this.#checkBlocks(backup, segments);
-      await this.#registry.entries.apply(
-        backup,
-        segments.map((segment) => ({ ...segment, ...segment.header })),
-      );
+    const seal = pieces.find((piece) => piece.type === 'seal');
+    if (segments.length === 0) {
+      if (seal) await backups.seal(backup.id, backup.epoch, seal);
+      return seal;
     }
-    const sealed = pieces.find((piece) => piece.type === 'seal');
-    if (sealed) await this.#registry.backups.seal(backup.id, backup.epoch, sealed);
-    const seal = sealed ?? (await this.#registry.backups.sealOf(backup.id));
-    if (seal && (await this.#complete(backup.id, seal))) await this.#ending.commit(backup, seal);
+    await this.#checkBlocks(backup, segments);
+    const applied = segments.map((segment) => ({ ...segment, ...segment.header }));
+    return entries.apply(backup, applied, seal);
   }
 
   /** Promise 8: every block that an entry names is there. */
@@ -79,11 +97,6 @@ export class DeltaApplier {
     const lacking = present.indexOf(0);
     if (lacking >= 0)
       throw new TmError('TM1506', `block ${ids.toString('hex', lacking * 32, lacking * 32 + 32)}`);
-  }
-
-  async #complete(backupId: string, seal: Seal): Promise<boolean> {
-    const totals = await this.#registry.entries.totals(backupId);
-    return seal.batches.every((count, shard) => (totals.batches[shard] ?? 0) >= count);
   }
 }
 

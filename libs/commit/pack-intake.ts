@@ -57,12 +57,15 @@ export class PackIntake implements BlockIntake {
     store: Store;
     wrappedKey: (keyId: Buffer) => Promise<WrappedKey>;
     packBytes: number;
+    /** The domain is known to have packs of others: nobody has to look for them. */
+    hasOthers?: boolean;
   }) {
     this.#domainId = options.domainId;
     this.#blocks = options.blocks;
     this.#store = options.store;
     this.#wrappedKey = options.wrappedKey;
     this.#packBytes = options.packBytes;
+    if (options.hasOthers) this.#others = Promise.resolve(true);
   }
 
   /**

@@ -45,7 +45,12 @@ async function framesOf(bodies: readonly RunBody[], problems: readonly string[])
     const index = encodeFrameBlocks([block]);
     return { bytes: plain, checksum: EMPTY, plainLength: plain.length, keyId: EMPTY, index };
   };
-  const run = await writeRun({ registry, intake, seal, domain: 'd' }, 1, 0, 1);
+  const run = await writeRun(
+    { registry, intake, seal, domain: 'd' },
+    1,
+    { from: 0, to: 1 },
+    problems.length > 0,
+  );
   expect(run.records).toBe(frames.flat().length);
   expect(run.inline !== undefined).toBe(frames.length === 1 && run.inline!.plainLength <= 192 * 1024);
   expect(run.parts).toHaveLength(run.inline ? 0 : frames.length);

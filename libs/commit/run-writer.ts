@@ -19,20 +19,26 @@ export interface WrittenRun {
   readonly parts: readonly RunPart[];
 }
 
+interface Seqs {
+  readonly from: number;
+  readonly to: number;
+}
+
 /** Records of the seqs, and the problems of the last one after them, in the last body while there is room. */
 async function* bodies(
   registry: Registry,
   sourceId: number,
-  fromSeq: number,
-  toSeq: number,
+  { from, to }: Seqs,
+  hasProblems: boolean,
 ): AsyncGenerator<RunBody> {
   let last: RunBody = { body: Buffer.alloc(0), count: 0 };
-  for await (const body of registry.entries.runRecords(sourceId, fromSeq, toSeq, FRAME_BYTES)) {
+  for await (const body of registry.entries.runRecords(sourceId, from, to, FRAME_BYTES)) {
     if (last.count > 0) yield last;
     last = body;
   }
   const writer = new RecordWriter();
-  for (const { dir, name, code } of await registry.backups.problems(sourceId, toSeq)) {
+  const problems = hasProblems ? await registry.backups.problems(sourceId, to) : [];
+  for (const { dir, name, code } of problems) {
     if (last.body.length + writer.bytes >= FRAME_BYTES) {
       if (last.count > 0 || writer.count > 0) yield joined(last, writer);
       last = { body: Buffer.alloc(0), count: 0 };
@@ -49,19 +55,20 @@ function joined({ body, count }: RunBody, writer: RecordWriter): RunBody {
 }
 
 /**
- * Writes the run of a source's versions with fromSeq < seq <= toSeq, and the problems of toSeq after them. A small run
- * is handed back to travel in the journal object; a larger one is made durable in packs.
+ * Writes the run of a source's versions with from < seq <= to, and the problems of `to` after them, if it has any. A small
+ * run is handed back to travel in the journal object; a larger one is made durable in packs.
  */
 export async function writeRun(
   deps: { registry: Registry; intake: BlockIntake; seal: SealBlock; domain: string },
   sourceId: number,
-  fromSeq: number,
-  toSeq: number,
+  seqs: Seqs,
+  hasProblems: boolean,
 ): Promise<WrittenRun> {
+  const { from: fromSeq, to: toSeq } = seqs;
   const ids: Buffer[] = [];
   let sealing: Promise<SealedFrame> | undefined;
   let records = 0;
-  for await (const { body, count } of bodies(deps.registry, sourceId, fromSeq, toSeq)) {
+  for await (const { body, count } of bodies(deps.registry, sourceId, seqs, hasProblems)) {
     // One is sealed while the next is read.
     const last = await sealing;
     sealing = deps.seal(body, BlockKind.run);

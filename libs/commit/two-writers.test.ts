@@ -93,9 +93,9 @@ class Writer {
     });
     const sourceOf = async (id: number) => (await own.backups.sources()).find((one) => one.id === id)!;
     this.#applier = new DeltaApplier(own, (_, ids) => own.blocks.present(DOMAIN, ids), {
-      commit: async (backup, seal) => {
+      commit: async (backup, seal, totals) => {
         const source = await sourceOf(backup.sourceId);
-        this.outcomes.push(await this.committer.commit(backup, source, seal));
+        this.outcomes.push(await this.committer.commit(backup, source, seal, totals));
       },
       settle: async (backup) => void this.outcomes.push(await this.committer.settle(backup)),
     });
@@ -284,7 +284,7 @@ test('two writers see the last piece at once: one commits, the other one waits a
     release();
     await Promise.all([first, second]);
     await expectOneCommit(store, made);
-    expect(writers.map(({ outcomes }) => outcomes)).toEqual([
+    expect(writers.map(({ outcomes }) => outcomes)).toMatchObject([
       [{ state: 'committed' }],
       [{ state: 'committed' }],
     ]);

@@ -79,7 +79,6 @@ interface Opened {
   readonly shards: number;
 }
 
-/** With the store's lock shared, so that nothing is condemned while a base is being chosen (promise 11). */
 async function takeSlot(
   { cell: { registry }, leaseSeconds }: ControlParts,
   source: SourceRow,
@@ -89,10 +88,7 @@ async function takeSlot(
 ): Promise<Opened> {
   const macKey = randomBytes(MAC_KEY_BYTES);
   const lease = { seconds: leaseSeconds, macKey, instance, shards };
-  const open = () =>
-    registry.journal.withStoreLock('shared', async () =>
-      registry.backups.open({ sourceId: source.id, kind, tags, lease }, await registry.now()),
-    );
+  const open = () => registry.backups.open({ sourceId: source.id, kind, tags, lease });
   try {
     return { opened: await open(), macKey, shards };
   } catch (error) {

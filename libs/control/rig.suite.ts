@@ -210,8 +210,8 @@ async function collectInto(
   });
   const committed = Promise.withResolvers<void>();
   const applier = new DeltaApplier(registry, (_, ids) => registry.blocks.present(id, ids), {
-    commit: async (one, seal) => {
-      const outcome = await committer.commit(one, row, seal);
+    commit: async (one, seal, totals) => {
+      const outcome = await committer.commit(one, row, seal, totals);
       if (outcome.state === 'committed') committed.resolve();
       else committed.reject(outcome.error);
     },

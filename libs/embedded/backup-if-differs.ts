@@ -3,11 +3,10 @@ import { gearSeedOf } from '../blocks/keys.ts';
 import { UnstoredReader } from '../collect/unstored-reader.ts';
 import type { BackupInfo } from '../model/backup.ts';
 import { TmError } from '../model/errors.ts';
-import type { SourceRow } from '../registry/port.ts';
-import { backupBy, type StagesRequest, sourceOf } from './backup.ts';
+import type { SourceHead, SourceRow } from '../registry/port.ts';
+import { backupBy, type StagesRequest } from './backup.ts';
 import type { Engine } from './engine.ts';
 import { LookedScan } from './looked-scan.ts';
-import { findBase } from './scan-base.ts';
 
 export interface DifferentialRequest extends Omit<StagesRequest, 'kind' | 'tags'> {
   readonly root: Buffer;
@@ -16,16 +15,15 @@ export interface DifferentialRequest extends Omit<StagesRequest, 'kind' | 'tags'
 }
 
 /** What a differential goes on from: the source's newest backup. */
-export interface Head {
-  readonly source: SourceRow;
-  readonly backup: BackupInfo;
-}
+export type Head = SourceHead & { readonly backup: BackupInfo };
 
 /** The newest backup of a folder; undefined where there is no full yet. */
 export async function headOf(engine: Engine, root: Buffer): Promise<Head | undefined> {
-  const source = await sourceOf(engine, root);
-  if (source.baseline === 0) return undefined;
-  return { source, backup: await findBase(engine.registry, source.id, source.head) };
+  const head = await engine.registry.backups.headOf({ agent: engine.home.agent, root });
+  if (!head || head.source.baseline === 0) return undefined;
+  const { backup } = head;
+  if (!backup) throw new TmError('TM1303', `backup ${head.source.head} is not in the registry`);
+  return { ...head, backup };
 }
 
 /**

@@ -3,19 +3,19 @@ import { type CollectRequest, collectBackup } from '../agent/collect-backup.ts';
 import { type OpenScan, openScan } from '../agent/open-scan.ts';
 import { type BackupContext, DeltaCalculator } from '../calculate/delta-calculator.ts';
 import { ensureSource } from '../cell/ensure-source.ts';
-import { publishOutbox } from '../cell/outbox.ts';
 import { settleSource } from '../cell/recover.ts';
 import type { CollectProblem, CollectProgress } from '../collect/collector.ts';
 import type { Resumed } from '../collect/known-entries.ts';
 import { abortBackup } from '../commit/abort-backup.ts';
 import { type CommitOutcome, Committer } from '../commit/committer.ts';
-import { DeltaApplier } from '../commit/delta-applier.ts';
+import { type BackupEnding, type BlockPresence, DeltaApplier } from '../commit/delta-applier.ts';
 import { PackIntake } from '../commit/pack-intake.ts';
+import type { DeltaMessage } from '../contracts/messages.ts';
 import type { BackupInfo } from '../model/backup.ts';
 import type { Compression } from '../model/compression.ts';
 import { TmError } from '../model/errors.ts';
 import type { BackupKind } from '../model/label.ts';
-import type { OpenedBackup, SourceRow } from '../registry/port.ts';
+import type { OpenedBackup, OpenRequest, SourceRow } from '../registry/port.ts';
 import { InProcessTransport } from '../transport/in-process.ts';
 import type { Engine } from './engine.ts';
 import { ownFolders, ownPaths } from './own-folders.ts';
@@ -84,10 +84,7 @@ export async function backupBy(
 ): Promise<BackupInfo> {
   const { registry } = engine;
   const { kind, tags } = request;
-  await settleSource(engine, source.id);
-  const opened = await registry.journal.withStoreLock('shared', async () =>
-    registry.backups.open({ sourceId: source.id, kind, tags }, await registry.now()),
-  );
+  const opened = await openSlot(engine, { sourceId: source.id, kind, tags });
   let scan: OpenScan | undefined;
   try {
     scan = await open(opened);
@@ -106,11 +103,23 @@ export async function backupBy(
   }
 }
 
+/** What broke off while it was being committed is settled first, where there is such a one. */
+async function openSlot(engine: Engine, request: OpenRequest): Promise<OpenedBackup> {
+  const { backups } = engine.registry;
+  try {
+    return await backups.open(request);
+  } catch (error) {
+    if (!(error instanceof TmError && error.code === 'TM1504')) throw error;
+    await settleSource(engine, request.sourceId);
+    return backups.open(request);
+  }
+}
+
 /** Nothing here can undo the backup: the next command publishes what is left, and finds the state by its other name. */
 async function afterCommit(engine: Engine, scan: OpenScan): Promise<void> {
   try {
     scan.commit();
-    await publishOutbox(engine);
+    await engine.registry.outbox.passOver();
   } catch (error) {
     engine.config.onStatus(`the backup is committed, but what follows it is put off: ${String(error)}`);
   }
@@ -125,14 +134,14 @@ async function runStages(
 ): Promise<BackupInfo> {
   const { registry } = engine;
   const abort = new AbortController();
-  const committed = Promise.withResolvers<void>();
+  const committed = Promise.withResolvers<BackupInfo>();
   committed.promise.catch(() => {});
   const stop = (error: unknown) => {
     committed.reject(error);
     abort.abort();
   };
   const ended = (outcome: CommitOutcome) =>
-    outcome.state === 'committed' ? committed.resolve() : stop(outcome.error);
+    outcome.state === 'committed' ? committed.resolve(outcome.backup) : stop(outcome.error);
   const transport = new InProcessTransport({ onPoison: async (_topic, _message, error) => stop(error) });
   const intake = new PackIntake({
     domainId: engine.domain.id,
@@ -140,6 +149,7 @@ async function runStages(
     store: engine.store,
     wrappedKey: (id) => engine.dataKey.wrapped(id),
     packBytes: PACK_BYTES,
+    hasOthers: opened.backup.baseSeq > 0,
   });
   const context: BackupContext = { backup: opened.backup, source: opened.source };
   const calculator = new DeltaCalculator(registry.entries, async () => context);
@@ -153,13 +163,17 @@ async function runStages(
     writer: engine.home.writer,
     now: () => new Date(),
   });
-  const applier = new DeltaApplier(registry, (_, ids) => intake.present(ids), {
-    commit: async (backup, seal) => ended(await committer.commit(backup, opened.source, seal)),
+  const ending: BackupEnding = {
+    commit: async (backup, seal, totals) =>
+      ended(await committer.commit(backup, opened.source, seal, totals)),
     settle: async (backup) => ended(await committer.settle(backup)),
-  });
+  };
+  const present: BlockPresence = (_, ids) => intake.present(ids);
+  const applier = new DeltaApplier(registry, present, ending, async () => opened.backup);
   transport.subscribe('change-events', async (messages) => {
-    for (const message of messages)
-      await transport.publish('delta-sets', [await calculator.calculate(message)]);
+    const deltas: DeltaMessage[] = [];
+    for (const message of messages) deltas.push(await calculator.calculate(message));
+    await transport.publish('delta-sets', deltas);
   });
   transport.subscribe('delta-sets', (messages) => applier.apply(messages));
   try {
@@ -171,9 +185,8 @@ async function runStages(
     await collectBackup(opened, scan, { ...into, sourceKey, sourceUid }, reading).catch((error) => {
       stop(error);
     });
-    await committed.promise;
+    return await committed.promise;
   } finally {
     await transport.close();
   }
-  return (await registry.backups.get(opened.backup.id))!;
 }

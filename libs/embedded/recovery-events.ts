@@ -1,4 +1,3 @@
-import { publishOutbox } from '../cell/outbox.ts';
 import type { MonitorEvents } from '../monitor/port.ts';
 import { tellRecoveryPoint } from '../schedule/recovery-point.ts';
 import type { EngineKeeper } from './engine-keeper.ts';
@@ -74,7 +73,7 @@ export class RecoveryEvents {
     const limitMs = isPassed ? (this.#limitMs ?? 0) : this.#limitMs;
     return this.#engines.use(async (engine) => {
       if (await tellRecoveryPoint(engine.registry, this.#sourceId, { ageMs, limitMs }))
-        await publishOutbox(engine);
+        await engine.registry.outbox.passOver();
     });
   }
 }

@@ -2,7 +2,7 @@ import type { ScanBase } from '../agent/open-scan.ts';
 import { damagedEntries } from '../cell/damaged-entries.ts';
 import type { BackupInfo } from '../model/backup.ts';
 import { TmError } from '../model/errors.ts';
-import type { OpenedBackup, Registry, SourceRow } from '../registry/port.ts';
+import type { OpenedBackup, Registry, SourceHead } from '../registry/port.ts';
 import type { StateIdentity } from '../scan/index.ts';
 
 /** The base of an opened backup, from the registry at hand; undefined for a source's first backup. */
@@ -11,16 +11,21 @@ export async function scanBase(
   { backup, source }: Pick<OpenedBackup, 'backup' | 'source'>,
 ): Promise<ScanBase | undefined> {
   if (backup.baseSeq === 0) return undefined;
-  return baseOf(registry, source, await findBase(registry, source.id, backup.baseSeq));
+  const base = await findBase(registry, source.id, backup.baseSeq);
+  return baseOf(registry, { source, backup: base, hasDamage: true });
 }
 
-export async function baseOf(registry: Registry, source: SourceRow, base: BackupInfo): Promise<ScanBase> {
+/** `hasDamage`: whether it is worth looking for. */
+export async function baseOf(
+  registry: Registry,
+  { source, backup, hasDamage }: SourceHead & { readonly backup: BackupInfo },
+): Promise<ScanBase> {
   return {
-    identity: stateIdentity(source.uid, base, base.stateDigest!),
-    label: base.label,
-    bytes: base.counts?.bytes,
-    damaged: await damagedEntries(registry, source, base.seq),
-    entries: () => registry.entries.list(source.id, base.seq),
+    identity: stateIdentity(source.uid, backup, backup.stateDigest!),
+    label: backup.label,
+    bytes: backup.counts?.bytes,
+    damaged: hasDamage ? await damagedEntries(registry, source, backup.seq) : undefined,
+    entries: () => registry.entries.list(source.id, backup.seq),
   };
 }
 

@@ -26,7 +26,7 @@ export interface WatchRules {
 
 /** The backups of one watched folder, made by this process. */
 export class WatchedBackups implements SourceBackups {
-  readonly #engines: EngineKeeper;
+  readonly #engines: Pick<EngineKeeper, 'use'>;
   readonly #root: Buffer;
   readonly #rules: WatchRules;
   /** What the last backup holds; undefined until a micro-differential needs it. */
@@ -34,10 +34,12 @@ export class WatchedBackups implements SourceBackups {
   readonly #warm = new WarmWorkers(() => performance.now());
   /** Of the thread that is kept warm. */
   #engine: Engine | undefined;
+  /** Of the last differential; a backup keeps its label. */
+  #baseline: { readonly seq: number; readonly label: string | null } | undefined;
   /** Until the first look at the whole folder is over. */
   #acceptRoot: boolean;
 
-  constructor(engines: EngineKeeper, root: Buffer, rules: WatchRules, acceptRoot: boolean) {
+  constructor(engines: Pick<EngineKeeper, 'use'>, root: Buffer, rules: WatchRules, acceptRoot: boolean) {
     this.#engines = engines;
     this.#root = root;
     this.#rules = rules;
@@ -63,7 +65,7 @@ export class WatchedBackups implements SourceBackups {
     const rules = { ...(excludes && { excludes }), ...(oneFileSystem !== undefined && { oneFileSystem }) };
     const request = { ...this.#rules, ...rules, ...wish, gaps, dir: this.#root };
     this.#forget();
-    return this.#engines.use(async (engine) => committed(engine, await backup(engine, request)));
+    return this.#engines.use(async (engine) => this.#committed(engine, await backup(engine, request)));
   }
 
   async close(): Promise<void> {
@@ -76,10 +78,10 @@ export class WatchedBackups implements SourceBackups {
     const request = { ...this.#request(taking), acceptRoot: this.#acceptRoot };
     if (!head) {
       const first = { ...request, kind: undefined, tags: {}, dir: this.#root };
-      return committed(engine, await backup(engine, first));
+      return this.#committed(engine, await backup(engine, first));
     }
     this.#forget(); // the state file is about to be another one
-    const base = await baseOf(engine.registry, head.source, head.backup);
+    const base = await baseOf(engine.registry, head);
     const scan = await openScan(base, {
       ...request,
       kind: 'differential',
@@ -91,7 +93,7 @@ export class WatchedBackups implements SourceBackups {
       scan.state.finish(base.identity);
       scan.commit();
     });
-    return made && committed(engine, made);
+    return made && this.#committed(engine, made);
   }
 
   async #micro(engine: Engine, dirty: Dirty, taking: Taking): Promise<Committed | undefined> {
@@ -99,7 +101,7 @@ export class WatchedBackups implements SourceBackups {
     const head = await headOf(engine, this.#root);
     if (!head) throw new TmError('TM1012', 'there is no backup to go on from');
     const { source, backup } = head;
-    const base = await baseOf(registry, source, backup);
+    const base = await baseOf(registry, head);
     const stateFile = home.stateFile(source.uid);
     const known = this.#knownAsOf(stateFile, base.identity);
     const request = this.#request(taking);
@@ -120,7 +122,7 @@ export class WatchedBackups implements SourceBackups {
       scan.commit(),
     );
     if (known.isHeavy) await known.compact().catch(() => this.#forget()); // a later one does it
-    return made && committed(engine, made);
+    return made && this.#committed(engine, made);
   }
 
   #request(taking: Taking) {
@@ -143,14 +145,16 @@ export class WatchedBackups implements SourceBackups {
     return this.#warm;
   }
 
+  async #committed({ registry }: Engine, backup: BackupInfo): Promise<Committed> {
+    const { kind, sourceId, baselineSeq: seq } = backup;
+    if (kind === 'full') return { backup, baseline: null };
+    if (this.#baseline?.seq !== seq)
+      this.#baseline = { seq, label: (await registry.backups.at(sourceId, seq))?.label ?? null };
+    return { backup, baseline: this.#baseline.label };
+  }
+
   #forget(): void {
     this.#known?.close();
     this.#known = undefined;
   }
-}
-
-async function committed({ registry }: Engine, backup: BackupInfo): Promise<Committed> {
-  const { kind, sourceId, baselineSeq } = backup;
-  const baseline = kind === 'full' ? undefined : await registry.backups.at(sourceId, baselineSeq);
-  return { backup, baseline: baseline?.label ?? null };
 }

@@ -71,8 +71,8 @@ async function backUp(writers: Writers, source: SourceRow, opened: OpenedBackup)
   });
   const ended = Promise.withResolvers<void>();
   const applier = new DeltaApplier(registry, (_, ids) => registry.blocks.present(domain.id, ids), {
-    commit: async (backup, seal) => {
-      const outcome = await committer.commit(backup, source, seal);
+    commit: async (backup, seal, totals) => {
+      const outcome = await committer.commit(backup, source, seal, totals);
       if (outcome.state === 'committed') ended.resolve();
       else ended.reject(outcome.error);
     },

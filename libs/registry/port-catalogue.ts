@@ -13,10 +13,12 @@ export interface SourceStanding {
   readonly failed: BackupInfo | undefined;
 }
 
+/** `agent`: of a source of the embedded mode, whose agent has a name only. */
 export type SourceName =
   | { readonly id: number }
   | { readonly uid: string }
-  | { readonly agentUid: string; readonly root: Buffer };
+  | { readonly agentUid: string; readonly root: Buffer }
+  | { readonly agent: string; readonly root: Buffer };
 
 /** What lists that may be long are shown from: single rows, and pages that an index finds. */
 export interface CatalogueTable {

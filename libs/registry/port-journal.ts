@@ -36,10 +36,10 @@ export interface JournalTable {
   setHead(head: JournalHead): Promise<void>;
   /** Ids of the journal writers that services share: made once for this registry, the same for whoever asks. */
   lanes(count: number): Promise<string[]>;
-  /** Whether lanes were handed out: services publish this registry's events then. */
-  isServed(): Promise<boolean>;
   /** Runs `work` while holding the lock under which a writer's journal numbers are allotted. */
   withWriter<T>(writer: string, work: () => Promise<T>): Promise<T>;
+  /** Runs `work` under the store's lock, shared, and a writer's, taken in this order. */
+  withStoreAndWriter<T>(writer: string, work: () => Promise<T>): Promise<T>;
   /**
    * The store's advisory lock: shared for opening and committing (briefly) and for reading packs (throughout),
    * exclusive for deciding to delete. `exclusive-now` does not wait: TM1501 while anybody has it, since behind one
@@ -64,6 +64,8 @@ export interface OutboxTable {
   /** Oldest first; those of one source by their numbers. */
   pending(limit: number): Promise<OutboxRow[]>;
   published(ids: readonly number[]): Promise<void>;
+  /** Counts all that waits as published, unless services are there to tell it. */
+  passOver(): Promise<void>;
   /**
    * Runs `work` as the only publisher over all processes; false, without running it, while another one publishes. The
    * right goes with its session, should that break: `stillMine` throws TM1301 then.

@@ -4,7 +4,7 @@ import type { BackupKind } from '../model/label.ts';
 import type { RecordOp } from '../model/records.ts';
 import type { TreePath } from '../model/tree-path.ts';
 import type { BlocksTable } from './port-blocks.ts';
-import type { CatalogueTable } from './port-catalogue.ts';
+import type { CatalogueTable, SourceName } from './port-catalogue.ts';
 import type { JournalHead, JournalPlace, JournalTable, OutboxTable } from './port-journal.ts';
 import type {
   AccessTable,
@@ -54,6 +54,18 @@ export interface OpenedBackup {
   readonly source: SourceRow;
   /** State digest of the base; zeros when there is none. */
   readonly baseDigest: Buffer;
+}
+
+/** The registry's time at which the caller's commit began, or that another one's has. */
+export type Committing = { readonly ours: true; readonly at: Date } | { readonly ours: false };
+
+/** A source with its newest backup, what changes are counted from. */
+export interface SourceHead {
+  readonly source: SourceRow;
+  /** Undefined before the source's first backup is committed. */
+  readonly backup: BackupInfo | undefined;
+  /** A block of the source's domain is known to be damaged. */
+  readonly hasDamage: boolean;
 }
 
 /** A frame or an inline piece of a journal object that holds a part of a run; see docs/3-formats-store.md, "Journal". */
@@ -201,14 +213,18 @@ export interface BackupsTable {
     domain: string;
   }): Promise<SourceRow>;
   sources(): Promise<SourceRow[]>;
+  /** One query; undefined where there is no such source. */
+  headOf(name: SourceName): Promise<SourceHead | undefined>;
   /**
    * Takes the slot: allots the seq, hands out the next epoch counter, fixes base = head and the baseline, makes the
    * label. An open backup of the source whose holder is gone is ended first (failed, its rows removed).
    * Throws TM1501 while another process holds the source. The lock is a session advisory lock on a connection of
    * its own that lives until `end`/`commit` or the process dies; with a lease, the row itself. Both respect each other:
    * a lease holds while it lasts, and from the seal to the end of the backup. One that ran out is ended first (TM1512).
+   * Throws TM1504 where the source's last backup has to be settled first. The store's lock is shared meanwhile, so that
+   * nothing is condemned while a base is being chosen (promise 11). `now`: default the registry's clock.
    */
-  open(request: OpenRequest, now: Date): Promise<OpenedBackup>;
+  open(request: OpenRequest, now?: Date): Promise<OpenedBackup>;
   /** open → sealed; the seal is kept in the row. Idempotent. Throws TM1502 (fenced) or TM1507 (ended). */
   seal(backupId: string, epoch: Epoch, seal: Seal): Promise<void>;
   /** The seal as kept, undefined before it. */
@@ -227,14 +243,12 @@ export interface BackupsTable {
    * were proved; TM1504 where there are others now. Gives whether this call did it: else the backup is being committed
    * already, its row stays, and its outcome is settled under the lock of the writer that `placeOf` names.
    */
-  committing(
-    backupId: string,
-    epoch: Epoch,
-    journal: JournalPlace,
-    pieces?: number,
-  ): Promise<{ readonly ours: boolean }>;
-  /** committing → committed in one transaction with outbox, head, baseline, journal head. Compare-and-set on (epoch, head = base). */
-  commit(request: CommitRequest): Promise<void>;
+  committing(backupId: string, epoch: Epoch, journal: JournalPlace, pieces?: number): Promise<Committing>;
+  /**
+   * committing → committed in one transaction with outbox, head, baseline, journal head. Compare-and-set on (epoch, head =
+   * base). Gives the backup as it is then.
+   */
+  commit(request: CommitRequest): Promise<BackupInfo>;
   /** Ends a backup that is open, sealed or committing: removes its rows (entries, pieces, problems), frees the slot. Idempotent. */
   fail(backupId: string, code: string, events: CommitRequest['events']): Promise<void>;
   /**
@@ -255,6 +269,11 @@ export interface BackupsTable {
   /** The source's backup of that seq, in any state. */
   at(sourceId: number, seq: number): Promise<BackupInfo | undefined>;
   runsOf(sourceId: number, seq: number): Promise<RunRef[]>;
+  /** What a commit on that base goes on from; undefined where there is none. */
+  baseOf(
+    sourceId: number,
+    seq: number,
+  ): Promise<{ readonly stateDigest: Buffer | undefined; readonly runs: readonly RunRef[] } | undefined>;
   problems(sourceId: number, seq: number): Promise<ProblemRow[]>;
   /** Takes the source's slot for its duration, like open: TM1501 when held. What has no lease any more stays as it is. */
   withSlot<T>(sourceId: number, work: () => Promise<T>): Promise<T>;
@@ -298,9 +317,11 @@ export interface EntriesTable {
   /**
    * One transaction: locks the backup's row FOR SHARE, checks that it is open or sealed with this epoch, inserts the
    * pieces and, for those that were new, the entries and problems under the backup's seq. A piece that was applied
-   * before is skipped whole. Throws TM1502 (fenced) or TM1507 (it is being committed, or has ended).
+   * before is skipped whole. `seal`: seals the backup too, as `BackupsTable.seal` (the row is locked FOR UPDATE then). Gives
+   * the backup's seal, if it is sealed by then: whoever seals later sees these pieces. Throws TM1502 (fenced) or TM1507
+   * (it is being committed, or has ended).
    */
-  apply(backup: BackupInfo, segments: readonly AppliedSegment[]): Promise<void>;
+  apply(backup: BackupInfo, segments: readonly AppliedSegment[], seal?: Seal): Promise<Seal | undefined>;
   totals(backupId: string): Promise<PieceTotals>;
   /** Newest version <= seq of each key: hash and state; undefined where there is none or it is gone. Same order. */
   lookup(sourceId: number, seq: number, keys: readonly EntryKey[]): Promise<(EntryVersion | undefined)[]>;

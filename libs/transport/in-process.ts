@@ -32,12 +32,16 @@ class Queue {
     this.#options = options;
   }
 
-  async push(message: unknown): Promise<void> {
-    while (this.#waiting.length >= this.#options.capacity && !this.#closed) {
-      await new Promise<void>((resolve) => this.#space.push(resolve));
+  /** Those that there is space for are handed on together. */
+  async push(messages: readonly unknown[]): Promise<void> {
+    for (const message of messages) {
+      while (this.#waiting.length >= this.#options.capacity && !this.#closed) {
+        this.#start();
+        await new Promise<void>((resolve) => this.#space.push(resolve));
+      }
+      if (this.#closed) throw new TmError('TM1508', 'the stream is closed');
+      this.#waiting.push(message);
     }
-    if (this.#closed) throw new TmError('TM1508', 'the stream is closed');
-    this.#waiting.push(message);
     this.#start();
   }
 
@@ -111,7 +115,7 @@ export class InProcessTransport implements Transport {
   }
 
   async publish<T extends Topic>(topic: T, messages: readonly Topics[T][]): Promise<void> {
-    for (const message of messages) await this.#queues[topic].push(message);
+    await this.#queues[topic].push(messages);
   }
 
   subscribe<T extends Topic>(topic: T, handler: Handler<T>): void {

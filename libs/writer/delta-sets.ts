@@ -6,6 +6,7 @@ import { PackIntake } from '../commit/pack-intake.ts';
 import type { DeltaMessage, Seal } from '../contracts/messages.ts';
 import type { BackupInfo } from '../model/backup.ts';
 import type { FixedSource } from '../registry/fixed-sources.ts';
+import type { PieceTotals } from '../registry/port.ts';
 import { failBackup, isOfBackup } from './end-backup.ts';
 
 /** Bytes of packs that hold runs. */
@@ -34,7 +35,7 @@ export class DeltaSets {
     const present = async (sourceId: number, ids: Buffer) =>
       registry.blocks.present((await deps.sourceOf(sourceId)).domain, ids);
     this.#applier = new DeltaApplier(registry, present, {
-      commit: (backup, seal) => this.#commit(backup, seal),
+      commit: (backup, seal, totals) => this.#commit(backup, seal, totals),
       settle: async (backup) => {
         if (backup.state === 'committing') await this.#settle(backup);
       },
@@ -53,10 +54,10 @@ export class DeltaSets {
     }
   };
 
-  async #commit(backup: BackupInfo, seal: Seal): Promise<void> {
+  async #commit(backup: BackupInfo, seal: Seal, totals: PieceTotals): Promise<void> {
     const source = await this.#deps.sourceOf(backup.sourceId);
     const committer = await this.#committerOf(backup.id, source);
-    this.#ended(backup, await committer.commit(backup, source, seal));
+    this.#ended(backup, await committer.commit(backup, source, seal, totals));
   }
 
   async #settle(backup: BackupInfo): Promise<void> {

@@ -1,6 +1,5 @@
 import { findSource } from '../../../libs/catalogue/find-backup.ts';
 import type { CatalogueSource } from '../../../libs/catalogue/port.ts';
-import { publishOutbox } from '../../../libs/cell/outbox.ts';
 import { embeddedReader } from '../../../libs/embedded/embedded-reader.ts';
 import { TmError } from '../../../libs/model/errors.ts';
 import { expireSource, planSource } from '../../../libs/retain/expire-source.ts';
@@ -43,7 +42,7 @@ export async function expire(context: Context, [dir]: string[], options: Options
         exit = output.error(new TmError('TM1501', rootToDisplay(source.root)));
       }
     }
-    await publishOutbox(engine);
+    await engine.registry.outbox.passOver();
     output.line({ type: 'summary', ...summary, dryRun, timeZone }, () => {
       const done = dryRun ? 'would expire' : 'expired';
       return `${summary.expired} ${done}, ${summary.kept} kept (hours and days in ${timeZone})${dryRun ? '' : '; `tidemark prune` frees the space'}`;

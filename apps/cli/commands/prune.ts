@@ -1,4 +1,3 @@
-import { publishOutbox } from '../../../libs/cell/outbox.ts';
 import { recover } from '../../../libs/cell/recover.ts';
 import { prune as runPrune } from '../../../libs/retain/prune.ts';
 import type { ObjectInfo } from '../../../libs/store/port.ts';
@@ -27,7 +26,7 @@ export async function prune(
       const more = await runPrune({ domain: id, dryRun, signal, onOrphan: () => {} }, deps);
       for (const name of ['packs', 'bytes', 'idleBytes'] as const) result[name] += more[name];
     }
-    await publishOutbox(engine);
+    await engine.registry.outbox.passOver();
     const seconds = Number(((performance.now() - started) / 1000).toFixed(3));
     output.line({ type: 'summary', ...result, dryRun, seconds }, () => {
       const freed = `${result.packs} packs, ${formatBytes(result.bytes)} ${dryRun ? 'would be freed' : 'freed'}`;

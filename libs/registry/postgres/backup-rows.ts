@@ -1,8 +1,8 @@
-import type { PoolClient } from 'pg';
+import { escapeLiteral, type PoolClient } from 'pg';
 import type { Seal } from '../../contracts/messages.ts';
 import type { BackupInfo, BackupState, Epoch } from '../../model/backup.ts';
 import { TmError } from '../../model/errors.ts';
-import type { CommitRequest, JournalPlace, SourceRow } from '../port.ts';
+import type { CommitRequest, JournalPlace, SourceName, SourceRow } from '../port.ts';
 
 // biome-ignore lint/suspicious/noExplicitAny: rows are what the query names
 export type Row = any;
@@ -53,6 +53,16 @@ export const sourceOf = (row: Row): SourceRow => ({
   rootHint: row.root_hint ?? undefined,
 });
 
+/** A condition on sources `s`. */
+export function sourceWhere(name: SourceName): { where: string; values: unknown[] } {
+  if ('id' in name) return { where: 's.id = $1', values: [name.id] };
+  if ('uid' in name) return { where: 's.uid = $1', values: [name.uid] };
+  const isRoot = 'sha256(s.root) = sha256($2) and s.root = $2';
+  return 'agentUid' in name
+    ? { where: `s.agent_uid = $1 and ${isRoot}`, values: [name.agentUid, name.root] }
+    : { where: `s.agent_uid is null and s.agent = $1 and ${isRoot}`, values: [name.agent, name.root] };
+}
+
 export const sealToJson = ({ batchDigest, stateDigest, ...seal }: Seal): object => ({
   ...seal,
   batchDigest: batchDigest.toString('hex'),
@@ -65,21 +75,27 @@ export const sealFromJson = (json: Row): Seal => ({
   stateDigest: Buffer.from(json.stateDigest, 'hex'),
 });
 
-/** Locks the backup's row for the transaction and checks that it may still be written to (promise 4). */
-export async function lockOpen(
-  client: PoolClient,
+/** Locks the backup's row for the transaction that it begins; `checkOpen` takes what it gives. */
+export const lockBackup = (backupId: string, mode: 'for share' | 'for update'): string =>
+  `select source, seq, generation, counter, kind, base_seq, state, seal, lease_until
+   from backups where id = ${escapeLiteral(backupId)} ${mode}`;
+
+/** Of the row, locked: it may still be written to (promise 4). */
+export function checkOpen(
+  row: Row,
   backupId: string,
   epoch: Epoch,
-  mode: 'for share' | 'for update',
   states: readonly BackupState[] = ['open', 'sealed', 'committing'],
-): Promise<Row> {
-  const { rows } = await client.query(`select * from backups where id = $1 ${mode}`, [backupId]);
-  const row = rows[0];
+): Row {
   if (!row || !states.includes(row.state)) throw new TmError('TM1507', backupId);
   if (row.generation !== epoch.generation || row.counter !== epoch.counter)
     throw new TmError('TM1502', backupId);
   return row;
 }
+
+/** $1: a backup that is locked for it, $2: sealToJson; one that is sealed keeps its seal. */
+export const SEAL = `update backups set state = 'sealed', seal = $2, sealed_at = clock_timestamp()
+  where id = $1 and state = 'open'`;
 
 /** Where it is told, at the commit, that there are events. */
 export const PENDING_CHANNEL = 'tidemark_outbox';

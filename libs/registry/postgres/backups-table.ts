@@ -5,6 +5,7 @@ import type {
   Admission,
   BackupsTable,
   CommitRequest,
+  Committing,
   JournalHead,
   JournalPlace,
   NewestBackup,
@@ -13,21 +14,26 @@ import type {
   OverdueBackup,
   ProblemRow,
   RunRef,
+  SourceHead,
+  SourceName,
   SourceRow,
 } from '../port.ts';
 import {
   ACTIVE,
-  addEvents,
   BACKUP_COLUMNS,
   backupOf,
-  lockOpen,
+  checkOpen,
+  lockBackup,
   placeOf,
   type Row,
+  SEAL,
   sealFromJson,
   sealToJson,
   setHead,
   sourceOf,
+  sourceWhere,
 } from './backup-rows.ts';
+import { commitIn } from './commit-backup.ts';
 import type { Database } from './database.ts';
 import { endIn } from './end-backup.ts';
 import { expireBackups } from './expiry.ts';
@@ -35,10 +41,17 @@ import { admissionsOf, HELD_BY_LEASE, overdueBackups, renewLease } from './lease
 import { newestBackups } from './newest-backups.ts';
 import { openIn } from './open-backup.ts';
 import type { SlotLocks } from './slot-locks.ts';
+import { SHARE_STORE } from './store-lock.ts';
 
 /** Numbers that a source's events may take under one owner generation. */
 const EVENTS_A_GENERATION = 2 ** 32;
 const DECISION_CLASS = 0x746d0005;
+
+/** Sources with their newest backups. */
+const HEADS = `select s.id as source_id, s.generation as source_generation, s.counter as source_counter,
+    s.uid, s.agent, s.agent_uid, s.root, s.key, s.domain, s.head, s.baseline, s.root_hint,
+    exists (select 1 from blocks where domain = s.domain and damaged) as has_damage, b.*
+  from sources s left join (select ${BACKUP_COLUMNS} from backups) b on b.source = s.id and b.seq = s.head`;
 
 export class PostgresBackups implements BackupsTable {
   readonly #db: Database;
@@ -69,18 +82,31 @@ export class PostgresBackups implements BackupsTable {
     return (await this.#db.query('select * from sources order by id')).rows.map(sourceOf);
   }
 
-  async open(request: OpenRequest, now: Date): Promise<OpenedBackup> {
+  async headOf(name: SourceName): Promise<SourceHead | undefined> {
+    const { where, values } = sourceWhere(name);
+    const { rows } = await this.#db.query(`${HEADS} where ${where}`, values);
+    const [row] = rows;
+    if (!row) return undefined;
+    const { source_id: id, source_generation: generation, source_counter: counter } = row;
+    return {
+      source: sourceOf({ ...row, id, generation, counter }),
+      backup: row.id === null ? undefined : backupOf(row),
+      hasDamage: row.has_damage,
+    };
+  }
+
+  async open(request: OpenRequest, now?: Date): Promise<OpenedBackup> {
     const { sourceId, lease } = request;
-    if (lease)
-      return this.#db.transaction(async (client) => {
-        await this.#slots.takeIn(client, sourceId);
-        return openIn(client, request, now);
-      });
-    await this.#slots.take(sourceId);
+    let isTaken = false;
     try {
-      return await this.#db.transaction((client) => openIn(client, request, now));
+      return await this.#db.transaction(async (client) => {
+        if (lease) await this.#slots.takeIn(client, sourceId);
+        else await this.#slots.take(sourceId);
+        isTaken = !lease;
+        return openIn(client, request, now);
+      }, SHARE_STORE);
     } catch (error) {
-      await this.#slots.free(sourceId);
+      if (isTaken) await this.#slots.free(sourceId);
       throw error;
     }
   }
@@ -98,14 +124,13 @@ export class PostgresBackups implements BackupsTable {
   }
 
   async seal(backupId: string, epoch: Epoch, seal: Seal): Promise<void> {
-    await this.#db.transaction(async (client) => {
-      await lockOpen(client, backupId, epoch, 'for update');
-      await client.query(
-        `update backups set state = 'sealed', seal = $2, sealed_at = clock_timestamp()
-         where id = $1 and state = 'open'`,
-        [backupId, sealToJson(seal)],
-      );
-    });
+    await this.#db.transaction(
+      async (client, [row]) => {
+        checkOpen(row, backupId, epoch);
+        await client.query(SEAL, [backupId, sealToJson(seal)]);
+      },
+      lockBackup(backupId, 'for update'),
+    );
   }
 
   async sealOf(backupId: string): Promise<Seal | undefined> {
@@ -118,57 +143,36 @@ export class PostgresBackups implements BackupsTable {
     epoch: Epoch,
     journal: JournalPlace,
     pieces?: number,
-  ): Promise<{ readonly ours: boolean }> {
-    return this.#db.transaction(async (client) => {
-      const row = await lockOpen(client, backupId, epoch, 'for update');
-      if (row.state === 'open') throw new TmError('TM1504', 'it is not sealed');
-      if (row.state === 'committing') return { ours: false };
-      const { rowCount } = await client.query(
-        `update backups set state = 'committing', journal_writer = $2, journal_number = $3
-         where id = $1 and ($4::int is null or $4 = (select count(*) from pieces where backup = $1))`,
-        [backupId, journal.writer, journal.number, pieces ?? null],
-      );
-      if (rowCount !== 1) throw new TmError('TM1504', 'a piece came after the last one');
-      return { ours: true };
-    });
+  ): Promise<Committing> {
+    return this.#db.transaction(
+      async (client, [row]) => {
+        const { state } = checkOpen(row, backupId, epoch);
+        if (state === 'open') throw new TmError('TM1504', 'it is not sealed');
+        if (state === 'committing') return { ours: false };
+        const { rows } = await client.query(
+          `update backups set state = 'committing', journal_writer = $2, journal_number = $3
+           where id = $1 and ($4::int is null or $4 = (select count(*) from pieces where backup = $1))
+           returning clock_timestamp() as at`,
+          [backupId, journal.writer, journal.number, pieces ?? null],
+        );
+        if (rows.length !== 1) throw new TmError('TM1504', 'a piece came after the last one');
+        return { ours: true, at: rows[0].at };
+      },
+      lockBackup(backupId, 'for update'),
+    );
   }
 
-  async commit(request: CommitRequest): Promise<void> {
-    const ended = await this.#db.transaction(async (client) => {
-      const row = await lockOpen(client, request.backupId, request.epoch, 'for update');
-      const { rowCount } = await client.query(
-        `update sources set head = $2, baseline = case when $3 then $2 else baseline end, root_hint = $4
-         where id = $1 and head = $5 and generation = $6 and counter = $7`,
-        [
-          row.source,
-          row.seq,
-          row.kind === 'full',
-          request.rootHint ?? null,
-          row.base_seq,
-          request.epoch.generation,
-          request.epoch.counter,
-        ],
-      );
-      if (rowCount !== 1) throw new TmError('TM1502', request.backupId);
-      await client.query(
-        `update backups set state = 'committed', committed_at = $2, read_from = $3, read_to = $4, state_digest = $5, counts = $6, runs = $7, gaps = $8, mac_key = null where id = $1`,
-        [
-          request.backupId,
-          request.committedAt,
-          request.readFrom,
-          request.readTo,
-          request.stateDigest,
-          request.counts,
-          JSON.stringify(request.runs),
-          request.gaps ?? null,
-        ],
-      );
-      await client.query('delete from pieces where backup = $1', [request.backupId]);
-      await addEvents(client, row.source, request.events, request.committedAt);
-      if (request.journal) await setHead(client, request.journal);
-      return row;
-    });
-    await this.#freeSlotOf(ended);
+  async commit(request: CommitRequest): Promise<BackupInfo> {
+    const { backupId, epoch } = request;
+    const [row, committed] = await this.#db.transaction(
+      async (client, [row]) => {
+        checkOpen(row, backupId, epoch);
+        return [row, await commitIn(client, row, request)] as const;
+      },
+      lockBackup(backupId, 'for update'),
+    );
+    await this.#freeSlotOf(row);
+    return committed;
   }
 
   /** Of a backup that has ended: with a lease there is none to free. */
@@ -255,6 +259,17 @@ export class PostgresBackups implements BackupsTable {
       seq,
     ]);
     return rows[0]?.runs ?? [];
+  }
+
+  async baseOf(
+    sourceId: number,
+    seq: number,
+  ): Promise<{ stateDigest: Buffer | undefined; runs: RunRef[] } | undefined> {
+    const { rows } = await this.#db.query(
+      'select state_digest, runs from backups where source = $1 and seq = $2',
+      [sourceId, seq],
+    );
+    return rows[0] && { stateDigest: rows[0].state_digest ?? undefined, runs: rows[0].runs ?? [] };
   }
 
   async problems(sourceId: number, seq: number): Promise<ProblemRow[]> {

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { chmodSync, existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { BlockKind } from '../../blocks/intake.ts';
 import { acquireEmbeddedPostgres, stopEmbeddedPostgres } from '../embedded/index.ts';
 import type { BlockRow, Registry } from '../port.ts';
@@ -62,14 +62,45 @@ test('a pack’s blocks are there once it is finished, in their domain only, whe
   expect(pack.id).toEqual(rows[0]!.pack);
 });
 
-test('a block that two packs hold keeps its first location, and the others of the later pack get theirs', async () => {
-  const [a, b, c] = [randomBytes(32), randomBytes(32), randomBytes(32)];
-  const first = await store('one', [a, b]);
-  const second = await store('one', [b, c]);
-  expect(await registry.blocks.locate('one', [a, b, c])).toEqual([...first.rows, second.rows[1]]);
-  const again = await store('one', [c, c, b]);
-  expect(await registry.blocks.locate('one', [a, b, c])).toEqual([...first.rows, second.rows[1]]);
-  expect(await registry.blocks.blocksOf('one', again.pack.id)).toEqual([]);
+describe.each([0, 100])('packs that hold %i blocks more, which are there already', (count) => {
+  const others = Array.from({ length: count }, () => randomBytes(32));
+  beforeAll(() => store('one', others));
+
+  test('a block that two packs hold keeps its first location, and the others of the later pack get theirs', async () => {
+    const [a, b, c] = [randomBytes(32), randomBytes(32), randomBytes(32)];
+    const first = await store('one', [a, b, ...others]);
+    const second = await store('one', [b, c, ...others]);
+    expect(await registry.blocks.locate('one', [a, b, c])).toEqual([
+      ...first.rows.slice(0, 2),
+      second.rows[1],
+    ]);
+    const again = await store('one', [c, c, b, ...others]);
+    expect(await registry.blocks.locate('one', [a, b, c])).toEqual([
+      ...first.rows.slice(0, 2),
+      second.rows[1],
+    ]);
+    expect(await registry.blocks.blocksOf('one', again.pack.id)).toEqual([]);
+  });
+
+  test('finishing a pack twice changes nothing', async () => {
+    const ids = [randomBytes(32), randomBytes(32)];
+    const { pack, rows } = await store('one', [...ids, ...others]);
+    await registry.blocks.finishPack('one', pack, rows);
+    expect(await registry.blocks.blocksOf('one', pack.id)).toEqual(rows.slice(0, 2));
+  });
+
+  test('damaged blocks and those of condemned packs count as missing, and a new pack becomes their location', async () => {
+    const ids = [randomBytes(32), randomBytes(32), randomBytes(32)];
+    const first = await store('one', [...ids.slice(0, 2), ...others]);
+    const going = await store('one', [...ids.slice(2), ...others]);
+    await registry.blocks.markDamaged('one', [ids[0]!]);
+    await registry.blocks.condemn('one', [going.pack.id]);
+    expect([...(await registry.blocks.present('one', Buffer.concat(ids)))]).toEqual([0, 1, 0]);
+    const { rows } = await store('one', [...ids, ...others]);
+    expect([...(await registry.blocks.present('one', Buffer.concat(ids)))]).toEqual([1, 1, 1]);
+    const [one, two, three] = await registry.blocks.locate('one', ids);
+    expect([one!.pack, two!.pack, three!.pack]).toEqual([rows[0]!.pack, first.pack.id, rows[2]!.pack]);
+  });
 });
 
 test('packs with the same blocks in other orders, finished at once, don’t lock each other out', async () => {
@@ -91,26 +122,6 @@ test('large packs of which some blocks are there already: the copy fails while i
   const ids = [...Array.from({ length: 30_000 }, () => randomBytes(32)), ...known];
   await Promise.all([store('one', ids), store('one', ids)]);
   expect((await registry.blocks.present('one', Buffer.concat(ids))).every((one) => one === 1)).toBe(true);
-});
-
-test('finishing a pack twice changes nothing', async () => {
-  const ids = [randomBytes(32), randomBytes(32)];
-  const { pack, rows } = await store('one', ids);
-  await registry.blocks.finishPack('one', pack, rows);
-  expect(await registry.blocks.blocksOf('one', pack.id)).toEqual(rows);
-});
-
-test('damaged blocks and those of condemned packs count as missing, and a new pack becomes their location', async () => {
-  const ids = [randomBytes(32), randomBytes(32), randomBytes(32)];
-  const first = await store('one', ids.slice(0, 2));
-  const going = await store('one', ids.slice(2));
-  await registry.blocks.markDamaged('one', [ids[0]!]);
-  await registry.blocks.condemn('one', [going.pack.id]);
-  expect([...(await registry.blocks.present('one', Buffer.concat(ids)))]).toEqual([0, 1, 0]);
-  const { rows } = await store('one', ids);
-  expect([...(await registry.blocks.present('one', Buffer.concat(ids)))]).toEqual([1, 1, 1]);
-  const [one, two, three] = await registry.blocks.locate('one', ids);
-  expect([one!.pack, two!.pack, three!.pack]).toEqual([rows[0]!.pack, first.pack.id, rows[2]!.pack]);
 });
 
 test('blocks of a pack that is only being written are not there', async () => {

@@ -32,6 +32,28 @@ const PLACES = `
     from blocks b join packs p on p.id = b.pack
     where b.domain = $1 and b.id = substring($2::bytea from n * 32 + 1 for 32) limit 1) there`;
 
+/** Unless it is damaged or in a pack that is going. */
+const FIRST_LOCATION_STAYS = `on conflict (domain, id) do update set pack = excluded.pack,
+    frame_offset = excluded.frame_offset, frame_length = excluded.frame_length, at = excluded.at, damaged = false
+  where blocks.damaged or (select state from packs where packs.id = blocks.pack) is distinct from 'ready'`;
+
+const FEW_BLOCKS = 64;
+/** $1: domain, $2: pack, the rest its blocks, a column each. No row where the pack was collected. */
+const FINISH = `
+  with finished as (
+    update packs set state = 'ready' where domain = $1 and pack = $2 and state in ('writing', 'ready') returning id),
+  placed as (
+    insert into blocks (domain, id, pack, frame_offset, frame_length, at, length, kind, damaged, children)
+    select distinct on (b.id) $1, b.id, f.id, frame_offset, frame_length, at, length, kind, false, children
+    from finished f, unnest($3::bytea[], $4::int[], $5::int[], $6::int[], $7::int[], $8::int2[], $9::bytea[])
+      as b(id, frame_offset, frame_length, at, length, kind, children)
+    order by b.id ${FIRST_LOCATION_STAYS})
+  select id from finished`;
+
+/** Since its backup was taken for dead: its object may be gone, so it must not be believed in. */
+const collected = (pack: Buffer): TmError =>
+  new TmError('TM1502', `pack ${pack.toString('hex')} was collected`);
+
 type PackState = 'writing' | 'ready' | 'condemned';
 
 interface Row {
@@ -132,13 +154,13 @@ export class PostgresBlocks implements BlocksTable {
     pack: { id: Buffer; size: number },
     blocks: readonly BlockRow[],
   ): Promise<void> {
+    if (blocks.length <= FEW_BLOCKS) return this.#finishSmall(domain, pack.id, blocks);
     await this.#db.transaction(async (client) => {
       const { rows } = await client.query(
         `update packs set state = 'ready' where domain = $1 and pack = $2 and state in ('writing', 'ready') returning id`,
         [domain, pack.id],
       );
-      // Collected meanwhile, since its backup was taken for dead: its object may be gone, so it must not be believed in.
-      if (rows.length === 0) throw new TmError('TM1502', `pack ${pack.id.toString('hex')} was collected`);
+      if (rows.length === 0) throw collected(pack.id);
       const packNo = rows[0].id as number;
       await client.query('savepoint copy');
       try {
@@ -151,6 +173,23 @@ export class PostgresBlocks implements BlocksTable {
     });
   }
 
+  /** As one statement: a pack of a micro-differential has a handful of blocks. */
+  async #finishSmall(domain: string, pack: Buffer, blocks: readonly BlockRow[]): Promise<void> {
+    const column = <T>(of: (block: BlockRow) => T): T[] => blocks.map(of);
+    const { rows } = await this.#db.prepared('finish', FINISH, [
+      domain,
+      pack,
+      column(({ id }) => id),
+      column(({ frameOffset }) => frameOffset),
+      column(({ frameLength }) => frameLength),
+      column(({ offset }) => offset),
+      column(({ length }) => length),
+      column(({ kind }) => kind),
+      column(({ children }) => children),
+    ]);
+    if (rows.length === 0) throw collected(pack);
+  }
+
   /** Some of the blocks have a location already. */
   async #merge(
     client: PoolClient,
@@ -160,12 +199,8 @@ export class PostgresBlocks implements BlocksTable {
   ): Promise<void> {
     await client.query('create temp table new_blocks (like blocks) on commit drop');
     await copyBlocks(client, 'new_blocks', domain, packNo, blocks);
-    // The first location stays, unless it is damaged or in a pack that is going.
     await client.query(
-      `insert into blocks select distinct on (id) * from new_blocks order by id
-       on conflict (domain, id) do update set pack = excluded.pack, frame_offset = excluded.frame_offset,
-         frame_length = excluded.frame_length, at = excluded.at, damaged = false
-       where blocks.damaged or (select state from packs where packs.id = blocks.pack) is distinct from 'ready'`,
+      `insert into blocks select distinct on (id) * from new_blocks order by id ${FIRST_LOCATION_STAYS}`,
     );
   }
 

@@ -1,7 +1,7 @@
 import type { BackupInfo } from '../../model/backup.ts';
 import type { AgentRow, CatalogueTable, ProblemRow, SourceName, SourceRow, SourceStanding } from '../port.ts';
 import { AGENT_COLUMNS, agentOf } from './access-table.ts';
-import { ACTIVE, backupOf, sourceOf } from './backup-rows.ts';
+import { ACTIVE, backupOf, sourceOf, sourceWhere } from './backup-rows.ts';
 import type { Database } from './database.ts';
 
 const EMPTY = Buffer.alloc(0);
@@ -14,13 +14,8 @@ export class PostgresCatalogue implements CatalogueTable {
   }
 
   async source(name: SourceName): Promise<SourceRow | undefined> {
-    const [where, values] =
-      'id' in name
-        ? ['id = $1', [name.id]]
-        : 'uid' in name
-          ? ['uid = $1', [name.uid]]
-          : ['agent_uid = $1 and sha256(root) = sha256($2) and root = $2', [name.agentUid, name.root]];
-    const { rows } = await this.#db.query(`select * from sources where ${where}`, values);
+    const { where, values } = sourceWhere(name);
+    const { rows } = await this.#db.query(`select * from sources s where ${where}`, values);
     return rows[0] && sourceOf(rows[0]);
   }
 

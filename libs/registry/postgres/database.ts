@@ -194,11 +194,16 @@ export class Database {
     }
   }
 
-  async transaction<T>(work: (client: PoolClient) => Promise<T>): Promise<T> {
+  /** `first`: SQL without parameters that begins the transaction, in one round trip with it; its rows go to `work`. */
+  async transaction<T>(
+    // biome-ignore lint/suspicious/noExplicitAny: rows are what the query names
+    work: (client: PoolClient, firstRows: any[]) => Promise<T>,
+    first = '',
+  ): Promise<T> {
     const client = await this.connect();
     try {
-      await client.query('begin');
-      const result = await work(client);
+      const began: QueryResult | QueryResult[] = await client.query(`begin; ${first}`);
+      const result = await work(client, [began].flat().at(-1)!.rows);
       await client.query('commit');
       client.release();
       return result;

@@ -1,4 +1,6 @@
 import { setImmediate } from 'node:timers/promises';
+import type { PoolClient } from 'pg';
+import type { Seal } from '../../contracts/messages.ts';
 import type { BackupInfo } from '../../model/backup.ts';
 import { ByteReader } from '../../model/byte-reader.ts';
 import { DigestSum, directoryHash } from '../../model/digests.ts';
@@ -17,7 +19,7 @@ import type {
   ProblemRow,
   RunBody,
 } from '../port.ts';
-import { lockOpen } from './backup-rows.ts';
+import { checkOpen, lockBackup, SEAL, sealFromJson, sealToJson } from './backup-rows.ts';
 import type { BinaryRow } from './binary-rows.ts';
 import { CopyRows } from './copy-rows.ts';
 import type { Database } from './database.ts';
@@ -70,20 +72,31 @@ export class PostgresEntries implements EntriesTable {
     this.#db = db;
   }
 
-  async apply(backup: BackupInfo, segments: readonly AppliedSegment[]): Promise<void> {
-    await this.#db.transaction(async (client) => {
-      await lockOpen(client, backup.id, backup.epoch, 'for share', ['open', 'sealed']);
-      const fresh = await insertPieces(client, backup.id, segments);
-      if (fresh.length === 0) return;
-      const rows = new CopyRows(client, 'entries');
-      const problems: ProblemRow[] = [];
-      for (const segment of fresh) {
-        this.#segmentRows(rows, problems, backup, segment);
-        await setImmediate(); // whoever else the process serves has a turn
-      }
-      await rows.end();
-      await insertProblems(client, backup.sourceId, backup.seq, problems);
-    });
+  apply(backup: BackupInfo, segments: readonly AppliedSegment[], seal?: Seal): Promise<Seal | undefined> {
+    return this.#db.transaction(
+      async (client, [row]) => {
+        checkOpen(row, backup.id, backup.epoch, ['open', 'sealed']);
+        const fresh = await insertPieces(client, backup.id, segments, seal);
+        if (fresh.length > 0) await this.#insertRows(client, backup, fresh);
+        return seal ?? (row.seal ? sealFromJson(row.seal) : undefined);
+      },
+      lockBackup(backup.id, seal ? 'for update' : 'for share'),
+    );
+  }
+
+  async #insertRows(
+    client: PoolClient,
+    backup: BackupInfo,
+    segments: readonly AppliedSegment[],
+  ): Promise<void> {
+    const rows = new CopyRows(client, 'entries');
+    const problems: ProblemRow[] = [];
+    for (const segment of segments) {
+      this.#segmentRows(rows, problems, backup, segment);
+      await setImmediate(); // whoever else the process serves has a turn
+    }
+    await rows.end();
+    await insertProblems(client, backup.sourceId, backup.seq, problems);
   }
 
   #segmentRows(rows: CopyRows, problems: ProblemRow[], backup: BackupInfo, segment: AppliedSegment): void {
@@ -411,16 +424,18 @@ function recordRow(
   rows.range(body, hintsAt, isPresent ? HINTS_BYTES : 0);
 }
 
-/** Gives those that were not there. In one order by all, so that no two wait for each other. */
+/** Gives those that were not there, and seals. In one order by all, so that no two wait for each other. */
 async function insertPieces(
-  client: import('pg').PoolClient,
+  client: PoolClient,
   backupId: string,
   unordered: readonly AppliedSegment[],
+  seal: Seal | undefined,
 ): Promise<AppliedSegment[]> {
   const segments = unordered.toSorted((a, b) => a.shard - b.shard || a.batchNo - b.batchNo);
   const { rows } = await client.query({
     name: 'pieces',
-    text: `insert into pieces (backup, shard, batch_no, digest, added, removed, counts)
+    text: `with sealed as (${SEAL.replace('$2', '$8')} and $8::jsonb is not null)
+      insert into pieces (backup, shard, batch_no, digest, added, removed, counts)
       select $1, p.* from unnest($2::int[], $3::int[], $4::bytea[], $5::bytea[], $6::bytea[], $7::jsonb[]) as p
       on conflict do nothing returning shard, batch_no`,
     values: [
@@ -431,6 +446,7 @@ async function insertPieces(
       segments.map((one) => one.added),
       segments.map((one) => one.removed),
       segments.map((one) => JSON.stringify(one.counts)),
+      seal ? sealToJson(seal) : null,
     ],
   });
   const isNew = new Set(rows.map((row) => `${row.shard} ${row.batch_no}`));
@@ -439,7 +455,7 @@ async function insertPieces(
 }
 
 async function insertProblems(
-  client: import('pg').PoolClient,
+  client: PoolClient,
   source: number,
   seq: number,
   problems: readonly ProblemRow[],

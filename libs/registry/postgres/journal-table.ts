@@ -2,9 +2,9 @@ import { randomUUID } from 'node:crypto';
 import type { JournalHead, JournalTable, NewStore, StoreLock, StoreRow } from '../port.ts';
 import { setHead } from './backup-rows.ts';
 import type { Database } from './database.ts';
+import { STORE_LOCK } from './store-lock.ts';
 
 const WRITER_CLASS = 0x746d0003;
-const STORE_LOCK = 0x746d0004;
 
 export class PostgresJournal implements JournalTable {
   readonly #db: Database;
@@ -54,17 +54,21 @@ export class PostgresJournal implements JournalTable {
     return rows[0].value.slice(0, count);
   }
 
-  async isServed(): Promise<boolean> {
-    const { rows } = await this.#db.query(`select exists (select 1 from meta where key = 'lanes') as served`);
-    return rows[0].served;
-  }
-
   async withWriter<T>(writer: string, work: () => Promise<T>): Promise<T> {
     const values = [WRITER_CLASS, writer];
     const lock = {
       take: 'pg_advisory_lock($1, hashtext($2))',
       free: 'pg_advisory_unlock($1, hashtext($2))',
       values,
+    };
+    return this.#db.locked(lock, work);
+  }
+
+  async withStoreAndWriter<T>(writer: string, work: () => Promise<T>): Promise<T> {
+    const lock = {
+      take: 'pg_advisory_lock_shared($1), pg_advisory_lock($2, hashtext($3))',
+      free: 'pg_advisory_unlock($2, hashtext($3)), pg_advisory_unlock_shared($1)',
+      values: [STORE_LOCK, WRITER_CLASS, writer],
     };
     return this.#db.locked(lock, work);
   }

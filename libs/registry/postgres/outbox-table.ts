@@ -30,6 +30,13 @@ export class PostgresOutbox implements OutboxTable {
     await this.#db.query('update outbox set published = true where id = any($1::bigint[])', [ids]);
   }
 
+  async passOver(): Promise<void> {
+    await this.#db.query(
+      `update outbox set published = true
+       where not published and not exists (select 1 from meta where key = 'lanes')`,
+    );
+  }
+
   async publishing(work: (stillMine: () => Promise<void>) => Promise<void>): Promise<boolean> {
     const lock = {
       take: 'pg_try_advisory_lock($1)',

@@ -98,26 +98,29 @@ test('finishing a pack twice is no error, and a first location stays', async () 
   );
 });
 
-test('no block is ever left without its pack: packs are finished, condemned and forgotten at once, blocks move', async () => {
-  const { blocks } = rig.registry;
-  const shared = [block(0, 190), block(0, 191), block(0, 192)];
-  for (let round = 0; round < 20; round++) {
-    const packs = [1, 2, 3].map(() => randomBytes(32));
-    await Promise.all(
-      packs.map(async (pack) => {
-        await blocks.beginPack('o', { id: pack, size: 10 });
-        const finish = () => blocks.finishPack('o', { id: pack, size: 10, keys: [] }, shared);
-        const collect = async () => {
-          await blocks.condemn('o', [pack]);
-          await blocks.forgetPack('o', pack);
-        };
-        const settled = await Promise.allSettled([finish(), collect(), finish()]);
-        for (const one of settled) if (one.status === 'rejected') expect(one.reason.code).toBe('TM1502');
-      }),
-    );
-    const { rows } = await rig.db.query(
-      `select count(*)::int as orphans from blocks b where not exists (select 1 from packs p where p.id = b.pack)`,
-    );
-    expect(rows[0].orphans).toBe(0);
-  }
-});
+test.each([3, 100])(
+  'no block of %i is ever left without its pack: packs are finished, condemned and forgotten at once, blocks move',
+  async (count) => {
+    const { blocks } = rig.registry;
+    const shared = Array.from({ length: count }, () => ({ ...block(0, 190), id: randomBytes(32) }));
+    for (let round = 0; round < 20; round++) {
+      const packs = [1, 2, 3].map(() => randomBytes(32));
+      await Promise.all(
+        packs.map(async (pack) => {
+          await blocks.beginPack('o', { id: pack, size: 10 });
+          const finish = () => blocks.finishPack('o', { id: pack, size: 10, keys: [] }, shared);
+          const collect = async () => {
+            await blocks.condemn('o', [pack]);
+            await blocks.forgetPack('o', pack);
+          };
+          const settled = await Promise.allSettled([finish(), collect(), finish()]);
+          for (const one of settled) if (one.status === 'rejected') expect(one.reason.code).toBe('TM1502');
+        }),
+      );
+      const { rows } = await rig.db.query(
+        `select count(*)::int as orphans from blocks b where not exists (select 1 from packs p where p.id = b.pack)`,
+      );
+      expect(rows[0].orphans).toBe(0);
+    }
+  },
+);

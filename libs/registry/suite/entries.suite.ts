@@ -14,6 +14,7 @@ import {
   NOW,
   newSource,
   present,
+  sealOf,
   segmentOf,
 } from '../fixtures.suite.ts';
 import type { EntryVersion } from '../port.ts';
@@ -40,6 +41,22 @@ export function entryCases(under: () => RegistryUnderTest): void {
     await entries().apply(opened.backup, [pieces[1]!, pieces[1]!]);
     await commit(registry(), opened);
     expect(paths(await collect(entries().list(source.id, 1)))).toEqual(['f0', 'f1', 'f2']);
+  });
+
+  it('seals with the last pieces, and tells who brings further ones of the seal', async () => {
+    const source = await newSource(registry());
+    const opened = await registry().backups.open({ sourceId: source.id, kind: 'full', tags: {} }, NOW);
+    const [first, second, third] = [0, 1, 2].map((i) => segmentOf(source, i, [present(`f${i}`, i)]));
+    const seal = sealOf(opened, { batches: [3] });
+    expect(await entries().apply(opened.backup, [first!])).toBeUndefined();
+    expect(await entries().apply(opened.backup, [second!], seal)).toEqual(seal);
+    expect(await registry().backups.get(opened.backup.id)).toMatchObject({ state: 'sealed' });
+    expect(await entries().apply(opened.backup, [third!])).toEqual(seal);
+    expect(await entries().apply(opened.backup, [third!], sealOf(opened, { batches: [9] }))).toBeDefined();
+    expect(await registry().backups.sealOf(opened.backup.id)).toEqual(seal);
+    expect((await entries().totals(opened.backup.id)).counts.added).toBe(3);
+    await registry().backups.fail(opened.backup.id, 'TM1508', []);
+    expect(await codeOf(entries().apply(opened.backup, [first!], seal))).toBe('TM1507');
   });
 
   it('lets the same pieces be applied by many at once: each counts once', async () => {

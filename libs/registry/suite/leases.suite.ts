@@ -175,7 +175,7 @@ export function leaseCases(under: () => RegistryUnderTest): void {
     const opened = await backups().open(full(source.id, LIVE), NOW);
     const { id, epoch } = opened.backup;
     await backups().seal(id, epoch, sealOf(opened));
-    expect(await backups().committing(id, epoch, { writer: 'w', number: 7 })).toEqual({ ours: true });
+    expect(await backups().committing(id, epoch, { writer: 'w', number: 7 })).toMatchObject({ ours: true });
     expect(await backups().committing(id, epoch, { writer: 'x', number: 8 })).toEqual({ ours: false });
     expect(await backups().committing(id, epoch, { writer: 'w', number: 7 })).toEqual({ ours: false });
     expect((await backups().abandoned()).find((one) => one.id === id)?.journal).toEqual({

@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { expect, it } from 'vitest';
 import {
   codeOf,
@@ -32,6 +33,58 @@ export function slotCases(under: () => RegistryUnderTest): void {
       root: Buffer.from([0x2f, 0xff, 0x0a]),
     });
     expect(bytes.root).toEqual(Buffer.from([0x2f, 0xff, 0x0a]));
+  });
+
+  it('says in one answer how a source stands: its row, its newest backup, and whether blocks are damaged', async () => {
+    const { registry } = under();
+    const uid = crypto.randomUUID();
+    const root = Buffer.from(`/${uid}`);
+    const made = { uid, agent: 'host', root, key: Buffer.alloc(32), domain: uid };
+    const source = await backups().ensureSource(made);
+    const name = { agent: 'host', root };
+    expect(await backups().headOf({ agent: 'other', root })).toBeUndefined();
+    expect(await registry.catalogue.source(name)).toEqual(source);
+    expect(await backups().headOf(name)).toEqual({ source, backup: undefined, hasDamage: false });
+    for (const seq of [1, 2]) {
+      const opened = await backups().open(full(source.id));
+      expect(Math.abs(opened.backup.openedAt.getTime() - (await registry.now()).getTime())).toBeLessThan(
+        60_000,
+      );
+      await backups().seal(opened.backup.id, opened.backup.epoch, sealOf(opened));
+      await backups().committing(opened.backup.id, opened.backup.epoch, { writer: uid, number: seq });
+      const committed = await backups().commit(commitOf(opened));
+      expect(committed).toEqual(await backups().get(opened.backup.id));
+      const head = await backups().headOf({ uid });
+      expect(head).toMatchObject({ source: { head: seq, baseline: seq, epoch: { counter: seq } } });
+      expect(head?.backup).toEqual(committed);
+      const { stateDigest } = committed;
+      expect(await backups().baseOf(source.id, seq)).toEqual({ stateDigest, runs: commitOf(opened).runs });
+    }
+    expect(await backups().baseOf(source.id, 3)).toBeUndefined();
+    const pack = { id: randomBytes(32), size: 10, keys: [] };
+    const block = { pack: pack.id, frameOffset: 0, frameLength: 9, offset: 0, length: 1, kind: 0 };
+    await registry.blocks.beginPack(uid, pack);
+    await registry.blocks.finishPack(uid, pack, [{ ...block, id: pack.id, children: Buffer.alloc(0) }]);
+    await registry.blocks.markDamaged(uid, [pack.id]);
+    expect(await backups().headOf({ id: source.id })).toMatchObject({ hasDamage: true });
+  });
+
+  it('opens nothing while the store is being decided on', async () => {
+    const { id } = await newSource(under().registry);
+    const other = await under().other();
+    let opened = false;
+    const opening = await other.journal.withStoreLock('exclusive', async () => {
+      const opening = backups().open(full(id), NOW);
+      opening.then(() => {
+        opened = true;
+      });
+      await other.backups.withSlot(id, async () => {}); // it waits without the slot
+      expect(opened).toBe(false);
+      return [opening];
+    });
+    const { backup } = await opening[0]!;
+    await backups().fail(backup.id, 'TM1508', []);
+    await other.close();
   });
 
   it('makes one row of a source that many ensure at once', async () => {
