@@ -93,5 +93,12 @@ export interface WatchesTable {
   ): Promise<boolean>;
   /** Not heard of for `silenceSeconds`, not noted as past its limit. */
   silent(silenceSeconds: number): Promise<SilentWatch[]>;
+  /**
+   * Sources whose watch was not heard of for `silenceSeconds`, and of which a backup was opened after that and committed:
+   * what waited then is in it. Only those with a change that waits, or past their limit.
+   */
+  caughtUp(silenceSeconds: number): Promise<number[]>;
+  /** No change of theirs waits any more. */
+  forgetChanges(sourceIds: readonly number[]): Promise<void>;
   totals(): Promise<WatchTotals>;
 }

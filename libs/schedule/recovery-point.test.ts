@@ -1,9 +1,10 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { toCommitMessage } from '../cell/outbox.ts';
 import { encode } from '../contracts/wire/codec.ts';
+import { commitOf, sealOf } from '../registry/fixtures.suite.ts';
 import { RegistryRig } from '../registry/postgres/rig.suite.ts';
 import { parsePolicy, settlePolicy } from './policy.ts';
-import { tellRecoveryPoint, watchPolicyOf } from './recovery-point.ts';
+import { tellForSilent, tellRecoveryPoint, watchPolicyOf } from './recovery-point.ts';
 
 let rig: RegistryRig;
 beforeAll(async () => {
@@ -34,6 +35,36 @@ test('one event each time the limit is passed and each time it holds again, as a
     expect(message).toMatchObject({ subject: row.sourceUid, data: { eventNo: row.eventNo } });
     expect(encode(message).value.length).toBeLessThan(1024);
   }
+});
+
+test('an agent that never watches again: its recovery point holds again once a backup of later is committed', async () => {
+  const { backups, watches, outbox } = rig.registry;
+  const id = await rig.source(['full']);
+  const ago = (seconds: number) => new Date(Date.now() - seconds * 1000);
+  await rig.registry.policies.set(id, policyOf({ recoveryPoint: '1min' }));
+  const left = { kind: 'inotify', state: 'watching', pending: 1, run: undefined, gaps: [] };
+  await watches.report(id, { ...left, oldestChange: ago(400) }, ago(300));
+  const look = () => tellForSilent(rig.registry, undefined, (error) => expect.unreachable(String(error)));
+  const row = async () => (await watches.list([id])).get(id);
+  const backUp = async (openedAt: Date) => {
+    const opened = await backups.open({ sourceId: id, kind: 'full', tags: {} }, openedAt);
+    const { id: backupId, epoch, seq } = opened.backup;
+    await backups.seal(backupId, epoch, sealOf(opened));
+    await backups.committing(backupId, epoch, { writer: 'w', number: seq });
+    await backups.commit(commitOf(opened));
+  };
+  await look();
+  await backUp(ago(290)); // the watch may have made it itself, without what was still being written
+  await look();
+  expect(await row()).toMatchObject({ isExceeded: true, oldestChange: expect.any(Date) });
+  await backUp(ago(100));
+  for (let times = 0; times < 2; times++) await look();
+  expect(await row()).toMatchObject({ isExceeded: false, oldestChange: undefined });
+  const events = (await outbox.pending(1000)).filter((one) => one.sourceId === id).map(({ type }) => type);
+  expect(events.filter((type) => type.startsWith('recovery-point'))).toEqual([
+    'recovery-point.exceeded',
+    'recovery-point.recovered',
+  ]);
 });
 
 test('the rules are those of the own policy, else of the default one for enrolled agents', async () => {

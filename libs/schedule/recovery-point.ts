@@ -62,12 +62,16 @@ export async function tellRecoveryPoint(
 /** So long after its last report nobody is heard of any more. */
 const SILENCE_SECONDS = 90;
 
-/** For sources whose watch fell silent while a change waited: the age grows although nobody says so. */
+/**
+ * For sources whose watch fell silent while a change waited: the age grows although nobody says so, until a backup that
+ * somebody else has made, which looks at everything, has the change too.
+ */
 export async function tellForSilent(
   registry: Registry,
   byDefault: Policy | undefined,
   onUnreadable: (error: unknown) => void,
 ): Promise<void> {
+  await tellCaughtUp(registry);
   const silent = await registry.watches.silent(SILENCE_SECONDS);
   if (silent.length === 0) return;
   const sources = await registry.catalogue.sourcesByIds(silent.map(({ sourceId }) => sourceId));
@@ -77,6 +81,14 @@ export async function tellForSilent(
     const age = { ageMs: now.getTime() - oldestChange.getTime(), limitMs: limitMs ?? undefined };
     if (age.limitMs !== undefined) await tellRecoveryPoint(registry, sourceId, age);
   }
+}
+
+async function tellCaughtUp(registry: Pick<Registry, 'watches' | 'now'>): Promise<void> {
+  const caughtUp = await registry.watches.caughtUp(SILENCE_SECONDS);
+  if (caughtUp.length === 0) return;
+  for (const sourceId of caughtUp)
+    await tellRecoveryPoint(registry, sourceId, { ageMs: 0, limitMs: undefined });
+  await registry.watches.forgetChanges(caughtUp);
 }
 
 const limitOf = async (...of: Parameters<typeof watchPolicyOf>): Promise<number | undefined> =>

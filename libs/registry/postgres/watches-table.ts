@@ -110,6 +110,23 @@ export class PostgresWatches implements WatchesTable {
     return rows;
   }
 
+  async caughtUp(silenceSeconds: number): Promise<number[]> {
+    const { rows } = await this.#db.query(
+      `select source from watches w
+       where (oldest_change is not null or exceeded) and seen_at < clock_timestamp() - make_interval(secs => $1)
+         and exists (select 1 from backups b where b.source = w.source and b.state in ('committed', 'expired')
+           and b.opened_at > w.seen_at + make_interval(secs => $1)) order by source`,
+      [silenceSeconds],
+    );
+    return rows.map(({ source }) => source);
+  }
+
+  async forgetChanges(sourceIds: readonly number[]): Promise<void> {
+    await this.#db.query('update watches set oldest_change = null where source = any($1::int[])', [
+      sourceIds,
+    ]);
+  }
+
   async totals(): Promise<WatchTotals> {
     const { rows } = await this.#db.query(
       `select count(*) filter (where kind is not null and seen_at > clock_timestamp() - interval '90 s')::int as watched,
