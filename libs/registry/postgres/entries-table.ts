@@ -31,6 +31,7 @@ import {
   foundPage,
   versionOf,
   versionPage,
+  versionsUpTo,
   versionsWithin,
   WHOLE_TREE,
 } from './tree-pages.ts';
@@ -279,8 +280,12 @@ export class PostgresEntries implements EntriesTable {
       copyRecord(row, writer);
       if (writer.bytes >= bodyBytes) take();
     };
-    for await (const _ of this.#db.pages(versionsText(fromSeq, toSeq), [sourceId, fromSeq, toSeq], read))
-      yield* bodies.splice(0);
+    // By the index in tree order the first rows come at once; of a few versions among many it would read all.
+    const rows =
+      fromSeq === 0
+        ? versionsUpTo(this.#db, { sourceId, from: 0, to: toSeq }, read)
+        : this.#db.pages(versionsText(fromSeq, toSeq), [sourceId, fromSeq, toSeq], read);
+    for await (const _ of rows) yield* bodies.splice(0);
     if (writer.count > 0) take();
     yield* bodies;
   }

@@ -93,6 +93,19 @@ export async function* versionsWithin<T>(
   }
 }
 
+/** All newest versions with seq <= `to`, tombstones among them, in tree order and by its index as in `versionsWithin`. */
+export function versionsUpTo<T>(
+  db: Database,
+  { sourceId, to }: SeqRange,
+  read: (row: BinaryRow) => T,
+): AsyncGenerator<T[]> {
+  const order = 'prefix, dir_path, name';
+  const text = `select ${COLUMNS} from (
+    select distinct on (${order}) ${COLUMNS}, prefix from (select *, ${PREFIX} as prefix from entries) as entries
+    where source = $1 and seq <= $2 order by ${order}, seq desc) as newest order by ${order}`;
+  return db.pages(text, [sourceId, to], read, IN_INDEX_ORDER);
+}
+
 async function isFew(db: Database, { sourceId, from, to }: SeqRange): Promise<boolean> {
   if (from === 0) return false;
   const { rows } = await db.query(
