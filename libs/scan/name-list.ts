@@ -1,7 +1,7 @@
 import { MAX_NAME_BYTES } from '../model/tree-path.ts';
 import { type DirReader, DT_UNKNOWN, Scratch } from '../posix/index.ts';
 
-const FEW = 64;
+const RUN = 16;
 
 /**
  * The names of one directory, sorted by bytes, packed with a NUL after each (some 30 bytes a name). Reused from one
@@ -13,6 +13,8 @@ export class NameList {
   #types = new Uint8Array(1024);
   #keys = new Float64Array(1024);
   #order = new Uint32Array(1024);
+  /** What runs are merged into. */
+  #merged = new Uint32Array(1024);
   readonly #scratch = Buffer.alloc(MAX_NAME_BYTES);
   readonly #views: Buffer[] = [];
   /** Bytes that a name begins with. */
@@ -120,35 +122,46 @@ export class NameList {
     this.#types = grown(this.#types, new Uint8Array(size));
     this.#keys = grown(this.#keys, new Float64Array(size));
     this.#order = grown(this.#order, new Uint32Array(size));
+    this.#merged = new Uint32Array(size);
   }
 
+  /** By insertion in runs of a few names, which are merged then: a sort with a function of ours is five times slower. */
   #sort(): void {
-    if (this.count <= FEW) {
-      this.#sortFew();
-      return;
+    for (let start = 0; start < this.count; start += RUN)
+      this.#sortRun(start, Math.min(start + RUN, this.count));
+    for (let length = RUN; length < this.count; length *= 2) {
+      for (let start = 0; start < this.count; start += 2 * length)
+        this.#merge(start, Math.min(start + length, this.count), Math.min(start + 2 * length, this.count));
+      [this.#order, this.#merged] = [this.#merged, this.#order];
     }
-    const keys = this.#keys;
-    this.#order.subarray(0, this.count).sort((a, b) => keys[a]! - keys[b]! || this.#compare(a, b));
   }
 
-  /** By insertion: most directories are small, and a sort that is called costs more than it does. */
-  #sortFew(): void {
-    const keys = this.#keys;
+  #sortRun(start: number, end: number): void {
     const order = this.#order;
-    for (let i = 1; i < this.count; i++) {
-      const key = keys[i]!;
+    for (let i = start + 1; i < end; i++) {
+      const name = order[i]!;
       let at = i;
-      for (; at > 0; at--) {
-        const before = order[at - 1]!;
-        const difference = keys[before]! - key;
-        if (difference < 0 || (difference === 0 && this.#compare(before, i) < 0)) break;
-        order[at] = before;
-      }
-      order[at] = i;
+      for (; at > start && this.#compare(order[at - 1]!, name) > 0; at--) order[at] = order[at - 1]!;
+      order[at] = name;
+    }
+  }
+
+  /** Merges two runs of `#order` into `#merged`. */
+  #merge(start: number, middle: number, end: number): void {
+    const order = this.#order;
+    const merged = this.#merged;
+    let [left, right] = [start, middle];
+    for (let to = start; to < end; to++) {
+      const isLeft = right === end || (left < middle && this.#compare(order[left]!, order[right]!) <= 0);
+      merged[to] = isLeft ? order[left++]! : order[right++]!;
     }
   }
 
   #compare(a: number, b: number): number {
+    return this.#keys[a]! - this.#keys[b]! || this.#compareRest(a, b);
+  }
+
+  #compareRest(a: number, b: number): number {
     const { bytes } = this;
     const startA = this.#starts[a]!;
     const startB = this.#starts[b]!;
