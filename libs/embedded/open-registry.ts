@@ -18,7 +18,7 @@ export interface OpenedRegistry {
 export async function openRegistry(config: EngineConfig, home: Home): Promise<OpenedRegistry> {
   if (config.registryUrl) {
     return {
-      registry: await openPostgresRegistry({ connection: config.registryUrl }),
+      registry: await openPostgresRegistry({ connection: config.registryUrl, warm: config.create }),
       connection: config.registryUrl,
       release: async () => {},
     };
@@ -26,7 +26,7 @@ export async function openRegistry(config: EngineConfig, home: Home): Promise<Op
   const { acquireEmbeddedPostgres } = await import('../registry/embedded/index.ts');
   const postgres = await acquireEmbeddedPostgres({ home: home.path, onStatus: config.onStatus });
   try {
-    const registry = await openPostgresRegistry({ connection: postgres.connection });
+    const registry = await openPostgresRegistry({ connection: postgres.connection, warm: config.create });
     return { registry, connection: postgres.connection, release: () => postgres.release() };
   } catch (error) {
     await postgres.release();

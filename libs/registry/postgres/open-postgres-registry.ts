@@ -1,3 +1,4 @@
+import type { PoolClient } from 'pg';
 import type { Registry } from '../port.ts';
 import { PostgresAccess } from './access-table.ts';
 import { PostgresBackups } from './backups-table.ts';
@@ -29,19 +30,28 @@ const CONNECTIONS = 16;
 export async function openPostgresRegistry({
   connection,
   connections = CONNECTIONS,
+  warm = false,
 }: {
   readonly connection: PostgresConnection;
   /** At most, besides one for slots and one for each watch. A lock that is held or waited for takes one. */
   readonly connections?: number;
+  /** Makes the connections that a backup takes side by side, instead of one after the other. */
+  readonly warm?: boolean;
 }): Promise<Registry> {
   const config = typeof connection === 'string' ? { connectionString: connection } : { ...connection };
   const pool = openPool({ ...config, max: connections, application_name: 'tidemark' });
   const db = new Database(pool);
   const slots = new SlotLocks({ ...config, application_name: 'tidemark slot' });
   const outbox = new PostgresOutbox(db, { ...config, application_name: 'tidemark outbox' });
+  if (warm) {
+    slots.warm();
+    const release = (client: PoolClient) => client.release();
+    pool.connect().then(release, () => {}); // who asks next is told
+  }
   try {
     await migrate(pool, connection);
   } catch (error) {
+    await slots.close();
     await pool.end();
     throw error;
   }

@@ -30,6 +30,11 @@ export class SlotLocks {
     };
   }
 
+  /** Makes its connection, which is waited for when it is needed. */
+  warm(): void {
+    this.#session().catch(() => {});
+  }
+
   async #session(): Promise<Client> {
     this.#client ??= this.#connect();
     try {
