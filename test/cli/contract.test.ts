@@ -157,6 +157,15 @@ describe('words', () => {
       expect(status).toBe(0);
       expect(stdout, command).toMatch(new RegExp(`Examples:\n  tidemark ${command}`));
     }
+    expect(rig.run(['--help', 'backup']).stdout, 'all commands, whichever is named').toBe(help);
+  });
+
+  test('a command that is misspelt is told, also where another one is named', () => {
+    for (const args of [['bakup'], ['--quiet', 'bakup', 'backup']])
+      expect(rig.run(args)).toMatchObject({
+        status: 2,
+        stderr: expect.stringContaining('Did you mean backup?'),
+      });
   });
 
   test('--version starts nothing and is quick', () => {
