@@ -1,5 +1,10 @@
 import type { GapReason, LedgerRecord } from './ledger-format.ts';
 
+/** So long what has ended is remembered: a year's review finds its year. */
+const KEPT_MS = 400 * 24 * 3_600_000;
+/** And so many closed gaps and ended runs at most, the newest ones: that they, with open ones, go into one report. */
+const KEPT_ENDED = 4000;
+
 /** Milliseconds since 1970 throughout. */
 export interface Gap {
   readonly gap: number;
@@ -15,9 +20,9 @@ export interface Gap {
 export interface Span {
   readonly from: number;
   readonly to: number;
-  /** `unwatched`: nobody was asked to watch. */
-  readonly kind: 'watched' | 'gap' | 'unwatched';
-  /** Of the gaps that the span lies in, by number. */
+  /** `unwatched`: nobody was asked to watch. `unknown`: what was, is forgotten by now. */
+  readonly kind: 'watched' | 'gap' | 'unwatched' | 'unknown';
+  /** Of the gaps that the span lies in, by number; of an unknown one those that are not forgotten. */
   readonly gaps: readonly Gap[];
 }
 
@@ -28,6 +33,7 @@ export class Coverage {
   /** Stretches in which the watch ran; the last one may have no end yet. */
   readonly #runs: { from: number; to: number | undefined }[] = [];
   #lastSign: number | undefined;
+  #forgottenUntil: number | undefined;
 
   constructor(records: Iterable<LedgerRecord> = []) {
     for (const record of records) this.add(record);
@@ -78,6 +84,10 @@ export class Coverage {
       case 'closed':
         this.#close(record);
         return;
+      case 'forgotten':
+        this.#forgottenUntil = Math.max(this.#forgottenUntil ?? record.at, record.at);
+        this.#lastGap = Math.max(this.#lastGap, record.gap);
+        return;
     }
     this.#lastSign = record.at;
   }
@@ -87,12 +97,46 @@ export class Coverage {
     this.#gaps.set(++this.#lastGap, gap);
   }
 
+  /**
+   * Drops closed gaps and ended runs that are too old or too many; never an open gap, nor the run that goes on. Of the
+   * time up to the last end that was dropped nothing is known from then on. False where there was nothing to drop.
+   */
+  forget(now: number): boolean {
+    const ends = [...this.gaps.map(endOf), ...this.#runs.map(({ to }) => to)].filter(
+      (end) => end !== undefined,
+    );
+    const tooMany = ends.sort((a, b) => b - a)[KEPT_ENDED];
+    const limit = Math.max(now - KEPT_MS, tooMany ?? Number.NEGATIVE_INFINITY);
+    const until = ends.find((end) => end <= limit);
+    if (until === undefined) return false;
+    const isOver = (end: number | undefined): boolean => end !== undefined && end <= until;
+    for (const [number, gap] of this.#gaps) if (isOver(endOf(gap))) this.#gaps.delete(number);
+    this.#runs.splice(0, Number.POSITIVE_INFINITY, ...this.#runs.filter(({ to }) => !isOver(to)));
+    this.add({ type: 'forgotten', at: until, gap: this.#lastGap });
+    return true;
+  }
+
+  /** As few as say all of it. */
+  records(): LedgerRecord[] {
+    const records: LedgerRecord[] = [];
+    if (this.#forgottenUntil !== undefined)
+      records.push({ type: 'forgotten', at: this.#forgottenUntil, gap: this.#lastGap });
+    for (const { from, to } of this.#runs) {
+      records.push({ type: 'started', at: from });
+      if (to !== undefined) records.push({ type: 'stopped', at: to });
+    }
+    if (this.run && this.run.lastSign !== this.run.from)
+      records.push({ type: 'alive', at: this.run.lastSign });
+    return [...records, ...this.gaps.flatMap(recordsOf)];
+  }
+
   /** Consecutive spans from `from` to `to`. Nothing counts as watched past `now`. */
   spans(from: number, to: number, now: number): Span[] {
     const end = Math.min(to, now);
     if (end <= from) return [];
     const cuts = new Set([from, end]);
     const edges = [...this.gaps, ...this.#runs].flatMap((one) => [one.from, one.to ?? end]);
+    if (this.#forgottenUntil !== undefined) edges.push(this.#forgottenUntil);
     for (const edge of edges) if (edge > from && edge < end) cuts.add(edge);
     const moments = [...cuts].sort((a, b) => a - b);
     const spans: Span[] = [];
@@ -104,6 +148,7 @@ export class Coverage {
     const isIn = (one: { from: number; to?: number | undefined }): boolean =>
       one.from <= from && (one.to === undefined || one.to >= to);
     const gaps = this.gaps.filter(isIn);
+    if (from < (this.#forgottenUntil ?? from)) return { from, to, kind: 'unknown', gaps };
     const kind = gaps.length > 0 ? 'gap' : this.#runs.some(isIn) ? 'watched' : 'unwatched';
     return { from, to, kind, gaps };
   }
@@ -119,6 +164,16 @@ export class Coverage {
     const last = this.#runs.at(-1);
     if (last && last.to === undefined) last.to = Math.max(last.from, at);
   }
+}
+
+const endOf = ({ to, closedAt }: Gap): number | undefined =>
+  closedAt === undefined ? undefined : Math.max(closedAt, to ?? closedAt);
+
+function recordsOf({ gap, reason, from, to, closedAt, closedBy }: Gap): LedgerRecord[] {
+  const opened: LedgerRecord = { type: 'opened', at: from, gap, reason };
+  if (closedAt === undefined) return [opened];
+  const by = closedBy === undefined ? {} : { by: closedBy };
+  return [opened, { type: 'closed', at: closedAt, gap, from: to ?? from, ...by }];
 }
 
 /** Of what somebody else keeps of runs and gaps; only the last run may have no end. */

@@ -28,6 +28,8 @@ const ledgerRecord = z.discriminatedUnion('type', [
   z.object({ type: z.literal('opened'), at, gap: z.int(), reason: z.enum(GAP_REASONS) }),
   /** A reconcile that began at `from` has taken in what was lost; `by`: label of the backup that it made, if it made one. */
   z.object({ type: z.literal('closed'), at, gap: z.int(), from: at, by: z.string().optional() }),
+  /** What was closed or had ended by `at` is no longer told of; `gap`: the last number that was given by then. */
+  z.object({ type: z.literal('forgotten'), at, gap: z.int() }),
 ]);
 export type LedgerRecord = z.infer<typeof ledgerRecord>;
 

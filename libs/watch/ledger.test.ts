@@ -205,6 +205,144 @@ describe('gap ledger', () => {
     );
   });
 
+  const DAY = 24 * 3_600_000;
+  const closeAll = (ledger: GapLedger, at: number) =>
+    ledger.reconciled(
+      ledger.openGaps.map(({ gap }) => gap),
+      at,
+      at,
+    );
+
+  it('forgets what ended 400 days ago, tells until when, and keeps what is open or reaches into that time', () => {
+    const path = file();
+    using(path, 0, (ledger) => {
+      ledger.started(0);
+      ledger.openGap('overflow', DAY);
+      closeAll(ledger, DAY);
+      const [early, late] = [ledger.openGap('overflow', 2 * DAY), ledger.openGap('overflow', 5 * DAY)];
+      ledger.reconciled([early], 3 * DAY, 3 * DAY);
+      ledger.reconciled([late], 20 * DAY, 20 * DAY);
+      ledger.openGap('watch-limit', 4 * DAY);
+      ledger.alive(100 * DAY);
+    });
+    const before = statSync(path).size;
+    using(path, 404 * DAY, (ledger) => {
+      expect(ledger.gaps.map(({ gap }) => gap)).toEqual([3, 4, 5]);
+      expect(ledger.openGap('overflow', 404 * DAY)).toBe(6);
+    });
+    expect(statSync(path).size).toBeLessThan(before + 100);
+    expect(kinds(path, 0, 30 * DAY, 404 * DAY)).toEqual([
+      `0-${3 * DAY} unknown`,
+      `${3 * DAY}-${4 * DAY} watched`,
+      `${4 * DAY}-${5 * DAY} gap watch-limit`,
+      `${5 * DAY}-${20 * DAY} gap overflow watch-limit`,
+      `${20 * DAY}-${30 * DAY} gap watch-limit`,
+    ]);
+    using(path, 2000 * DAY, (ledger) => {
+      expect(ledger.gaps.map(({ gap }) => gap)).toEqual([4, 5, 6]);
+      expect(ledger.openGaps).toHaveLength(3);
+    });
+    expect(kinds(path, 5 * DAY, 2000 * DAY)).toEqual([
+      `${5 * DAY}-${100 * DAY} unknown watch-limit`,
+      `${100 * DAY}-${404 * DAY} gap watch-limit agent-down`,
+      `${404 * DAY}-${2000 * DAY} gap watch-limit agent-down overflow`,
+    ]);
+  });
+
+  it('remembers the newest 4,000 that are closed, with the number of the last one that it forgot', () => {
+    const path = file();
+    const lines = [encodeRecord({ type: 'opened', at: 1, gap: 1, reason: 'unmounted' })];
+    for (let gap = 2; gap <= 5001; gap++) {
+      lines.push(encodeRecord({ type: 'opened', at: gap * 10, gap, reason: 'overflow' }));
+      lines.push(encodeRecord({ type: 'closed', at: gap * 10 + 5, gap, from: gap * 10 + 5 }));
+    }
+    writeFileSync(path, lines.join(''));
+    using(path, 60_000, (ledger) => {
+      expect(ledger.gaps).toHaveLength(4001);
+      expect(ledger.openGaps).toMatchObject([{ gap: 1, from: 1 }]);
+    });
+    const [first, second] = kinds(path, 0, 60_000);
+    expect([first, second]).toEqual(['0-1 unknown', '1-10015 unknown unmounted']);
+    expect(readFileSync(path, 'latin1').split('\n')[0]).toContain(
+      '{"type":"forgotten","at":10015,"gap":5001}',
+    );
+  });
+
+  it('a watch that runs on and on writes a short file, too, and forgets no gap that is open', () => {
+    const path = file();
+    using(path, 0, (ledger) => {
+      ledger.started(1);
+      ledger.openGap('overflow', 5);
+      closeAll(ledger, 10);
+      const gap = ledger.openGap('mount-changed', 20);
+      for (let i = 0; i < 15_000; i++) ledger.alive(100 + i * DAY);
+      expect(statSync(path).size).toBeLessThan(300_000);
+      expect(ledger.openGaps.map((one) => one.gap)).toEqual([gap]);
+      ledger.openGap('overflow', 15_000 * DAY);
+    });
+    using(path, 15_001 * DAY, (ledger) =>
+      expect(ledger.openGaps.map(({ gap, reason }) => [gap, reason])).toEqual([
+        [2, 'mount-changed'],
+        [3, 'overflow'],
+        [4, 'agent-down'],
+      ]),
+    );
+    expect(kinds(path, 0, 15, 15_001 * DAY)).toEqual(['0-10 unknown', '10-15 watched']);
+  });
+
+  it('a file that was being written in its place and never was is passed over', () => {
+    const path = file();
+    using(path, 0, (ledger) => {
+      ledger.openGap('unmounted', 1);
+      closeAll(ledger, 2);
+      ledger.openGap('overflow', 3);
+    });
+    writeFileSync(`${path}.new`, 'half of a line');
+    using(path, 500 * DAY, (ledger) => expect(ledger.gaps).toMatchObject([{ gap: 2, from: 3 }]));
+    expect(existsSync(`${path}.new`)).toBe(false);
+    expect(kinds(path, 0, 5)).toEqual(['0-2 unknown', '2-3 unwatched', '3-5 gap overflow']);
+  });
+
+  it('SIGKILL while it forgets loses no open gap and damages nothing', { timeout: 60_000 }, async () => {
+    const path = file();
+    using(path, 0, (ledger) => ledger.openGap('unmounted', 0));
+    // Each time it is opened 400 days have passed: the gap of before is forgotten, and the file rewritten.
+    const script = `
+      import { GapLedger } from ${JSON.stringify(join(import.meta.dirname, 'ledger.ts'))};
+      for (let at = Number(process.argv[1]); ; at += ${400 * DAY}) {
+        const ledger = GapLedger.open(${JSON.stringify(path)}, at);
+        const gap = ledger.openGap('overflow', at);
+        ledger.reconciled([gap], at, at);
+        ledger.close();
+        process.stdout.write(at + '\\n');
+      }`;
+    for (let round = 1, last = 400 * DAY; round <= 6; round++) {
+      const child = spawn(process.execPath, ['--input-type=module', '-e', script, String(last)], {
+        stdio: ['ignore', 'pipe', 'inherit'],
+      });
+      let told = '';
+      child.stdout.on('data', (data: Buffer) => {
+        told += data;
+        if (told.length > 200 * round) child.kill('SIGKILL');
+      });
+      await once(child, 'close');
+      const acknowledged = Number(told.split('\n').at(-2));
+      using(path, acknowledged, (ledger) => {
+        expect(ledger.openGaps.map(({ gap, reason }) => [gap, reason])[0]).toEqual([1, 'unmounted']);
+        expect(ledger.gaps.map(({ reason }) => reason)).not.toContain('ledger-damaged');
+        closeAfterFirst(ledger, acknowledged);
+      });
+      expect(kinds(path, 0, 1, acknowledged)).toEqual(['0-1 unknown unmounted']);
+      last = acknowledged + 800 * DAY;
+    }
+  });
+
+  /** One that was opened and not closed when the kill came. */
+  function closeAfterFirst(ledger: GapLedger, at: number): void {
+    const [, ...later] = ledger.openGaps.map(({ gap }) => gap);
+    ledger.reconciled(later, at, at);
+  }
+
   it('cut to nothing it starts again', () => {
     const path = file();
     using(path, 0, (ledger) => ledger.started(1));

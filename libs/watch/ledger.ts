@@ -1,10 +1,20 @@
-import { closeSync, fsyncSync, ftruncateSync, openSync, readFileSync, renameSync, writeSync } from 'node:fs';
+import {
+  closeSync,
+  fstatSync,
+  fsyncSync,
+  ftruncateSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeSync,
+} from 'node:fs';
 import { dirname } from 'node:path';
 import { Coverage, type Gap, type Span } from './coverage.ts';
 import { decodeRecords, encodeRecord, type GapReason, type LedgerRecord } from './ledger-format.ts';
 import { endFromOutside, withGapOfDamage } from './repair-ledger.ts';
 
-/** Signs of life that have later ones are left out when the file is read at this size. */
+/** At this size, and at twice that of the last time, the file is written anew: without what says nothing any more. */
 const COMPACT_BYTES = 256 * 1024;
 
 /**
@@ -14,19 +24,24 @@ const COMPACT_BYTES = 256 * 1024;
  * a watch that was ended from outside, and a gap since the last sign of life that is there. One process at a time; its owner sees to that. Times: milliseconds since 1970.
  */
 export class GapLedger {
-  readonly #fd: number;
+  readonly #path: string;
+  #fd: number;
   readonly #coverage: Coverage;
   /** What the disk has not taken yet. */
   #unwritten = Buffer.alloc(0);
+  #rewriteAt: number;
 
-  private constructor(fd: number, coverage: Coverage) {
+  private constructor(path: string, fd: number, coverage: Coverage) {
+    this.#path = path;
     this.#fd = fd;
     this.#coverage = coverage;
+    this.#rewriteAt = rewriteAt(fd);
   }
 
   /**
    * A watch that ran and never stopped was ended from outside: a gap is open from its last sign of life. Where lines are
-   * damaged nobody knows which gaps they told of: another one is open from the first record on.
+   * damaged nobody knows which gaps they told of: another one is open from the first record on. What ended long ago is
+   * forgotten (Coverage.forget).
    */
   static open(path: string, now: number): GapLedger {
     let fd = openSync(path, 'a+', 0o600);
@@ -36,8 +51,13 @@ export class GapLedger {
       if (tornAt !== undefined) ftruncateSync(fd, tornAt);
       if (bytes.length === 0) syncDirectory(dirname(path));
       const kept = isDamaged ? withGapOfDamage(records, now) : records;
-      if (isDamaged || bytes.length > COMPACT_BYTES) fd = rewrite(path, fd, withoutOldSigns(kept));
-      const ledger = new GapLedger(fd, new Coverage(kept));
+      const coverage = new Coverage(kept);
+      const isShorter = coverage.forget(now) || bytes.length > COMPACT_BYTES;
+      if (isDamaged || isShorter) {
+        fd = rewrite(path, fd, coverage.records());
+        syncDirectory(dirname(path));
+      }
+      const ledger = new GapLedger(path, fd, coverage);
       for (const record of endFromOutside(ledger.#coverage, now)) ledger.#append(record);
       return ledger;
     } catch (error) {
@@ -65,9 +85,13 @@ export class GapLedger {
     this.#append({ type: 'started', at });
   }
 
-  /** A sign of life; not worth waiting for the disk, since without it a gap begins earlier. */
+  /**
+   * A sign of life; not worth waiting for the disk, since without it a gap begins earlier. Old ones go, and what ended
+   * long ago, when the file has grown.
+   */
   alive(at: number): void {
     this.#append({ type: 'alive', at }, false);
+    if (fstatSync(this.#fd).size > this.#rewriteAt) this.#rewrite(at);
   }
 
   /** In order: nobody watches from here on, and a gap is open until the next reconcile. */
@@ -99,6 +123,18 @@ export class GapLedger {
     closeSync(this.#fd);
   }
 
+  #rewrite(now: number): void {
+    this.#coverage.forget(now);
+    try {
+      this.#fd = rewrite(this.#path, this.#fd, this.#coverage.records());
+      this.#unwritten = Buffer.alloc(0);
+      syncDirectory(dirname(this.#path));
+    } catch {
+      // the old file goes on
+    }
+    this.#rewriteAt = rewriteAt(this.#fd);
+  }
+
   #append(record: LedgerRecord, isDurable = true): void {
     this.#coverage.add(record);
     this.#unwritten = Buffer.concat([this.#unwritten, Buffer.from(encodeRecord(record))]);
@@ -117,23 +153,23 @@ function write(fd: number, text: string): void {
   for (let at = 0; at < bytes.length; ) at += writeSync(fd, bytes, at);
 }
 
-function withoutOldSigns(records: readonly LedgerRecord[]): LedgerRecord[] {
-  const last = records.findLast(({ type }) => type === 'alive');
-  return records.filter((record) => record.type !== 'alive' || record === last);
-}
+const rewriteAt = (fd: number): number => Math.max(COMPACT_BYTES, 2 * fstatSync(fd).size);
 
-/** In the place of the old file, by rename; the old one is closed when all is done. */
+/** In the place of the old file, by rename, whose descriptor is closed then. Where it fails before that, the old one is as it was. Not durable before the directory is synced. */
 function rewrite(path: string, old: number, records: readonly LedgerRecord[]): number {
   const temporary = `${path}.new`;
-  const fd = openSync(temporary, 'w', 0o600);
-  write(fd, records.map(encodeRecord).join(''));
-  fsyncSync(fd);
-  closeSync(fd);
-  renameSync(temporary, path);
-  syncDirectory(dirname(path));
-  const fresh = openSync(path, 'a');
+  rmSync(temporary, { force: true });
+  const fd = openSync(temporary, 'a', 0o600);
+  try {
+    write(fd, records.map(encodeRecord).join(''));
+    fsyncSync(fd);
+    renameSync(temporary, path);
+  } catch (error) {
+    closeSync(fd);
+    throw error;
+  }
   closeSync(old);
-  return fresh;
+  return fd;
 }
 
 function syncDirectory(path: string): void {

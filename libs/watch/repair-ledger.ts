@@ -4,7 +4,8 @@ import type { LedgerRecord } from './ledger-format.ts';
 /** Lines are missing that may have told of a gap: there is one for all of them. */
 export function withGapOfDamage(records: readonly LedgerRecord[], now: number): LedgerRecord[] {
   const gap = new Coverage(records).nextGap;
-  return [...records, { type: 'opened', at: records[0]?.at ?? now, gap, reason: 'ledger-damaged' }];
+  const at = records.reduce((first, record) => Math.min(first, record.at), records[0]?.at ?? now);
+  return [...records, { type: 'opened', at, gap, reason: 'ledger-damaged' }];
 }
 
 /** What has to be said of a watch that ran and never stopped: it ended with its last sign of life, and a gap is open. */

@@ -54,7 +54,15 @@ test('what was watched, gaps with reason and end, and what nobody watched; also 
   const gap = { gap: 1, reason: 'overflow', opened: iso(30), closed: iso(33), by: '20261124T003200Z-F' };
   const down = { gap: 2, reason: 'agent-down', opened: iso(60), closed: null, by: null };
   expect(lines).toMatchObject([
-    { type: 'coverage', source, watched: 48 * 60, gap: 42 * 60, unwatched: 10 * 60, share: 0.48 },
+    {
+      type: 'coverage',
+      source,
+      watched: 48 * 60,
+      gap: 42 * 60,
+      unwatched: 10 * 60,
+      share: 0.48,
+      knownFrom: null,
+    },
     { type: 'span', kind: 'unwatched', from: iso(0), to: iso(10), gaps: [] },
     { type: 'span', kind: 'watched', from: iso(10), to: iso(30), gaps: [] },
     { type: 'span', kind: 'gap', from: iso(30), to: iso(32), gaps: [gap] },
@@ -68,6 +76,31 @@ test('what was watched, gaps with reason and end, and what nobody watched; also 
     /00:30:00 {2}\S+ 00:32:00 UTC .* gap 1: more changed at once .*; closed .* by 20261124T003200Z-F/,
   );
   expect(stdout).toMatch(/gap 2: nobody watched; still open\n2 gaps, 1 of them open\.\n$/);
+});
+
+test('what is forgotten is not known: neither watched nor a gap', () => {
+  const later = at(0) + 402 * 24 * 3_600_000;
+  const ledger = GapLedger.open(ledgerFile, later);
+  ledger.close();
+  const { lines } = jsonOf('coverage', source, ...PERIOD);
+  const down = { gap: 2, reason: 'agent-down', opened: iso(60), closed: null, by: null };
+  expect(lines).toMatchObject([
+    {
+      type: 'coverage',
+      watched: 0,
+      gap: 40 * 60,
+      unwatched: 0,
+      unknown: 60 * 60,
+      share: 0,
+      knownFrom: iso(60),
+    },
+    { type: 'span', kind: 'unknown', from: iso(0), to: iso(60), gaps: [] },
+    { type: 'span', kind: 'gap', from: iso(60), to: iso(100), gaps: [down] },
+    { type: 'summary', sources: 1, gaps: 1, openGaps: 1 },
+  ]);
+  const { stdout } = rig.run(['coverage', source, ...PERIOD]);
+  expect(stdout).toContain('watched 0.0 % of 1:40 h, 40:00 min in gaps, 1:00 h not known any more');
+  expect(stdout).toContain('not known before 2026-11-24 01:00:00: forgotten\n');
 });
 
 test('doctor says of each folder with backups, or of the one asked about, how it would be watched', () => {

@@ -65,14 +65,17 @@ function print(
   period: Period,
 ): void {
   const named = { source: rootToJson(root), agent };
-  const seconds = { watched: 0, gap: 0, unwatched: 0 };
+  const seconds = { watched: 0, gap: 0, unwatched: 0, unknown: 0 };
   for (const { kind, from, to } of spans) seconds[kind] += (to - from) / 1000;
-  const total = seconds.watched + seconds.gap + seconds.unwatched;
+  const total = seconds.watched + seconds.gap + seconds.unwatched + seconds.unknown;
   const share = total === 0 ? 0 : seconds.watched / total;
-  output.line({ type: 'coverage', ...named, ...seconds, share, from: period.from, to: period.to }, () => {
+  const knownFrom = iso(spans.findLast(({ kind }) => kind === 'unknown')?.to);
+  const { from, to } = period;
+  output.line({ type: 'coverage', ...named, ...seconds, share, from, to, knownFrom }, () => {
     const percent = (Math.floor(share * 1000) / 10).toFixed(1);
     const gap = seconds.gap > 0 ? `, ${formatDuration(seconds.gap)} in gaps` : '';
-    return `${agent}:${rootToDisplay(root)}  watched ${percent} % of ${formatDuration(total)}${gap}`;
+    const unknown = seconds.unknown > 0 ? `, ${formatDuration(seconds.unknown)} not known any more` : '';
+    return `${agent}:${rootToDisplay(root)}  watched ${percent} % of ${formatDuration(total)}${gap}${unknown}`;
   });
   for (const span of spans)
     output.line({ type: 'span', ...named, ...spanJson(span) }, () => `  ${spanText(span)}`);
@@ -94,7 +97,9 @@ const spanJson = ({ kind, from, to, gaps }: Span) => ({
 });
 
 function spanText({ kind, from, to, gaps }: Span): string {
-  const what = kind === 'gap' ? gaps.map(gapText).join('; ') : kind;
+  const kinds =
+    kind === 'gap' ? [] : [kind === 'unknown' ? `not known before ${clock(to)}: forgotten` : kind];
+  const what = [...kinds, ...gaps.map(gapText)].join('; ');
   return `${clock(from)}  ${clock(to)} UTC  ${formatDuration((to - from) / 1000).padStart(9)}  ${what}`;
 }
 
