@@ -92,7 +92,7 @@ function cutOf({ runs, gaps }: WatchHistory, limit: number, to: Date): number {
   return Math.min(...ends, to.getTime());
 }
 
-function coveragePage({ runs, gaps }: WatchHistory, { from, to, cut, now, isAlive }: Period) {
+function coveragePage({ runs, gaps, forgottenUntil }: WatchHistory, { from, to, cut, now, isAlive }: Period) {
   const isWhole = cut >= to.getTime();
   const last = runs.at(-1);
   const coverage = coverageOf(
@@ -101,6 +101,7 @@ function coveragePage({ runs, gaps }: WatchHistory, { from, to, cut, now, isAliv
       to: isAlive && run === last && isFresh(run.seenAt, now) ? undefined : run.seenAt.getTime(),
     })),
     gaps.map(coveredGap),
+    forgottenUntil?.getTime(),
   );
   const known = new Map(coverage.gaps.map((gap, i) => [gap, i]));
   const spans = coverage.spans(from.getTime(), isWhole ? to.getTime() : cut, now.getTime());

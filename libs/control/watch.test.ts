@@ -114,6 +114,21 @@ test('one event as the limit is passed and one as it holds again; also for an ag
   expect(await eventsOf(id)).toEqual([...told, 'recovery-point.exceeded']);
 });
 
+test('what is forgotten of a period is not known, neither watched nor a gap', async () => {
+  const id = await sourceOf('forgotten');
+  const days = (n: number) => ago(n * 24 * HOUR);
+  const [from, start, end, seen] = [days(430), days(420), days(410), ago(0)];
+  const old = gap(1, start, { endedAt: end, closedAt: end });
+  await report(id, { run: { startedAt: end, seenAt: seen }, gaps: [old] });
+  const query = { from, to: seen };
+  const { spans, gaps } = await reader.call(routes.coverage, { params: { id }, query });
+  expect(spans).toEqual([
+    { from, to: end, kind: 'unknown', gaps: [] },
+    { from: end, to: seen, kind: 'watched', gaps: [] },
+  ]);
+  expect(gaps).toEqual([]);
+});
+
 test('the coverage of a period: unwatched, watched, gaps; page by page where there are many', async () => {
   const id = await sourceOf('covered');
   const [start, from, end, seen] = [ago(3 * HOUR), ago(2 * HOUR), ago(HOUR), ago(0)];

@@ -55,7 +55,12 @@ export interface OpenGaps {
 export interface WatchHistory {
   readonly runs: readonly WatchRun[];
   readonly gaps: readonly WatchedGap[];
+  /** What ended by then is dropped; undefined: nothing is. */
+  readonly forgottenUntil: Date | undefined;
 }
+
+/** So long ended runs and closed gaps are kept. */
+export const HISTORY_DAYS = 400;
 
 /** A source of which nobody has said anything for a while, and a change was waiting then. */
 export interface SilentWatch {
@@ -75,7 +80,10 @@ export interface WatchTotals {
 
 /** Who watches what, and what may have been missed. Nothing of it is in the store: a rebuild forgets it. */
 export interface WatchesTable {
-  /** Idempotent. `now`: of the registry's clock, when the report came; at it open gaps that are missing are closed. */
+  /**
+   * Idempotent. `now`: of the registry's clock, when the report came; at it open gaps that are missing are closed. Runs
+   * and closed gaps of the source that ended HISTORY_DAYS before are dropped.
+   */
   report(sourceId: number, report: WatchReport, now: Date): Promise<void>;
   /** Of those that were reported, by source. One query. */
   list(sourceIds: readonly number[]): Promise<Map<number, WatchRow>>;

@@ -176,12 +176,14 @@ function recordsOf({ gap, reason, from, to, closedAt, closedBy }: Gap): LedgerRe
   return [opened, { type: 'closed', at: closedAt, gap, from: to ?? from, ...by }];
 }
 
-/** Of what somebody else keeps of runs and gaps; only the last run may have no end. */
+/** Of what somebody else keeps of runs and gaps; only the last run may have no end. Before `forgottenUntil` nothing is known. */
 export function coverageOf(
   runs: readonly { readonly from: number; readonly to: number | undefined }[],
   gaps: readonly Gap[],
+  forgottenUntil?: number,
 ): Coverage {
   const coverage = new Coverage();
+  if (forgottenUntil !== undefined) coverage.add({ type: 'forgotten', at: forgottenUntil, gap: 0 });
   for (const { from, to } of runs) {
     coverage.add({ type: 'started', at: from });
     if (to !== undefined) coverage.add({ type: 'stopped', at: to });

@@ -44,8 +44,8 @@ export type WatchView = z.infer<typeof WatchView>;
 const CoverageSpan = z.object({
   from: moment,
   to: moment,
-  /** `unwatched`: nobody was asked to watch, or nobody said that he did. */
-  kind: z.enum(['watched', 'gap', 'unwatched']),
+  /** `unwatched`: nobody was asked to watch, or nobody said that he did. `unknown`: it is forgotten by now. */
+  kind: z.enum(['watched', 'gap', 'unwatched', 'unknown']),
   /** Which of `gaps` it lies in. */
   gaps: z.array(whole),
 });

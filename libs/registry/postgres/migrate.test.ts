@@ -12,7 +12,7 @@ test('a registry of before sources could be watched is brought up to date, with 
   const source = await rig.source(['full', 'differential']);
   await rig.db.query(
     `drop table watches, watch_runs, gaps; alter table backups drop column gaps;
-     delete from migrations where name like 'Watching%'`,
+     delete from migrations where name like '%Watch%'`,
   );
   const registry = await openPostgresRegistry({ connection: rig.connection });
   try {

@@ -5,6 +5,7 @@ import { translated } from './database.ts';
 import { initialSql } from './migrations/1-initial.ts';
 import { blocksWithoutForeignKeySql } from './migrations/2-blocks-without-foreign-key.ts';
 import { watchingSql } from './migrations/3-watching.ts';
+import { forgottenWatchesSql } from './migrations/4-forgotten-watches.ts';
 import type { PostgresConnection } from './open-postgres-registry.ts';
 
 abstract class Forward {
@@ -34,7 +35,17 @@ class Watching1796100000003 extends Forward implements MigrationInterface {
   readonly sql = watchingSql();
 }
 
-const MIGRATIONS = [Initial1700000000001, BlocksWithoutForeignKey1796100000002, Watching1796100000003];
+class ForgottenWatches1796100000004 extends Forward implements MigrationInterface {
+  readonly name = 'ForgottenWatches1796100000004';
+  readonly sql = forgottenWatchesSql();
+}
+
+const MIGRATIONS = [
+  Initial1700000000001,
+  BlocksWithoutForeignKey1796100000002,
+  Watching1796100000003,
+  ForgottenWatches1796100000004,
+];
 const LOCK = 0x74_6d_00_01;
 
 const UNDEFINED_TABLE = '42P01';

@@ -9,6 +9,7 @@ import type {
   WatchRow,
   WatchTotals,
 } from '../port.ts';
+import { HISTORY_DAYS } from '../port-watches.ts';
 import { addEvents, type Row } from './backup-rows.ts';
 import type { Database } from './database.ts';
 
@@ -55,6 +56,7 @@ export class PostgresWatches implements WatchesTable {
         [sourceId, now, gaps.map(({ openedAt }) => openedAt), gaps.map(({ gap }) => gap)],
       );
       await writeGaps(client, sourceId, gaps);
+      await forget(client, sourceId, now);
     });
   }
 
@@ -82,7 +84,14 @@ export class PostgresWatches implements WatchesTable {
        order by opened_at, gap limit $4`,
       values,
     );
-    return { runs: runs.rows, gaps: gaps.rows.map(gapOf) };
+    const { rows } = await this.#db.query('select forgotten_until from watches where source = $1', [
+      sourceId,
+    ]);
+    return {
+      runs: runs.rows,
+      gaps: gaps.rows.map(gapOf),
+      forgottenUntil: rows[0]?.forgotten_until ?? undefined,
+    };
   }
 
   setExceeded(
@@ -167,5 +176,21 @@ async function writeGaps(client: PoolClient, sourceId: number, gaps: readonly Wa
       gaps.map(({ endedAt }) => endedAt ?? null),
       gaps.map(({ closedAt }) => closedAt ?? null),
     ],
+  );
+}
+
+/** What began before the bound is found by the primary keys. `forgotten_until`: the last end that was dropped. */
+async function forget(client: PoolClient, sourceId: number, now: Date): Promise<void> {
+  await client.query(
+    `with bound as (select $2::timestamptz - make_interval(days => $3) as at),
+       old_gaps as (delete from gaps using bound where source = $1 and opened_at < bound.at
+         and greatest(closed_at, ended_at) < bound.at and closed_at is not null
+         returning greatest(closed_at, ended_at) as until),
+       old_runs as (delete from watch_runs using bound where source = $1 and started_at < bound.at
+         and seen_at < bound.at returning seen_at as until),
+       old as (select max(until) as until from (select * from old_gaps union all select * from old_runs) dropped)
+     update watches set forgotten_until = greatest(forgotten_until, old.until) from old
+     where source = $1 and old.until is not null`,
+    [sourceId, now, HISTORY_DAYS],
   );
 }

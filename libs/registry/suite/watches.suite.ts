@@ -67,6 +67,30 @@ export function watchCases(under: () => RegistryUnderTest): void {
     expect((await watches.history(id, at(0), at(100), 100)).gaps).toEqual(all);
   });
 
+  it('forgets runs and closed gaps that ended 400 days ago, and says until when; never an open gap', async () => {
+    const { id } = await newSource(registry());
+    const { watches } = registry();
+    const later = (seconds: number) => at(400 * 86_400 + seconds);
+    const open = [gap(2, 20), gap(3, 25)];
+    await watches.report(id, report({ gaps: [gap(1, 5, 10), gap(4, 35, 300), ...open] }), at(30));
+    expect(await watches.history(id, at(0), later(200), 100)).toMatchObject({
+      runs: [{ startedAt: at(0) }],
+      forgottenUntil: undefined,
+    });
+    await watches.report(
+      id,
+      report({ run: { startedAt: at(100), seenAt: later(100) }, gaps: open }),
+      later(20),
+    );
+    const early = await watches.history(id, at(0), later(200), 100);
+    expect(early.gaps.map((one) => one.gap)).toEqual([2, 3, 4]);
+    expect(early).toMatchObject({ runs: [{ startedAt: at(0) }, {}], forgottenUntil: at(11) });
+    await watches.report(id, report({ run: undefined, gaps: open }), later(200));
+    const late = await watches.history(id, at(0), later(200), 100);
+    expect(late).toMatchObject({ gaps: [...open, gap(4, 35, 300)], forgottenUntil: at(30) });
+    expect(late.runs).toEqual([{ startedAt: at(100), seenAt: later(100) }]);
+  });
+
   it('gives the runs and gaps of a period, those that reach into it too', async () => {
     const { id } = await newSource(registry());
     const { watches } = registry();
