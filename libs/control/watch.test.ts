@@ -25,11 +25,13 @@ beforeAll(async () => {
 });
 afterAll(() => rig.close());
 
-async function sourceOf(name: string): Promise<string> {
+function backUp(name: string) {
   const root = rig.folder(name);
   writeFileSync(join(root, 'file'), name);
-  return (await rig.backUp(one, agent, root)).source;
+  return rig.backUp(one, agent, root);
 }
+
+const sourceOf = async (name: string): Promise<string> => (await backUp(name)).source;
 
 type Page = z.output<typeof routes.coverage.reply>;
 
@@ -95,7 +97,7 @@ test('the reply has what the policy says, the own one or that of all', async () 
 });
 
 test('one event as the limit is passed and one as it holds again; also for an agent that fell silent', async () => {
-  const id = await sourceOf('late');
+  const { source: id, openedAt } = await backUp('late');
   const body = { watch: { recoveryPoint: '1min' } };
   await rig.admin(one).call(scheduleRoutes.putPolicy, { params: { id }, body });
   for (const recoveryPointMs of [0, 50_000, 61_000, 70_000]) await report(id, { recoveryPointMs });
@@ -104,12 +106,13 @@ test('one event as the limit is passed and one as it holds again; also for an ag
   await report(id);
   const told = ['recovery-point.exceeded', 'recovery-point.recovered'];
   expect(await eventsOf(id)).toEqual(told);
-  // Its last report was long ago.
+  // Silent by now, and not yet when the backup was opened, which would have the change else.
   const { watches } = one.cell.registry;
   const [source] = (await one.cell.registry.backups.sources()).filter(({ uid }) => uid === id);
-  const long = new Date(Date.now() - 10 * 60_000);
-  const waiting = { kind: 'inotify', state: 'watching', pending: 1, oldestChange: long, run: undefined };
-  await watches.report(source!.id, { ...waiting, gaps: [] }, long);
+  const seenAt = new Date(Date.parse(openedAt) - 89_500);
+  const oldestChange = new Date(seenAt.getTime() - 10 * 60_000);
+  const waiting = { kind: 'inotify', state: 'watching', pending: 1, oldestChange, run: undefined };
+  await watches.report(source!.id, { ...waiting, gaps: [] }, seenAt);
   await until('the third event', async () => (await eventsOf(id)).length === 3);
   expect(await eventsOf(id)).toEqual([...told, 'recovery-point.exceeded']);
 });
