@@ -34,7 +34,7 @@ export const FS_MONITOR_AGENT = {
     .pipe(z.array(z.string().startsWith('/', 'expected absolute paths')))
     .default([])
     .describe(
-      "folders, with ':' between them, that are watched: what changes in them is backed up as it changes; a policy's excludes don't hold for them, .tidemarkignore files do",
+      "folders, with ':' between them, that are watched: what changes in them is backed up as it changes, but for what their policies and .tidemarkignore files leave out",
     ),
   TIDEMARK_WATCH_EVERY: z
     .string()

@@ -37,6 +37,8 @@ export interface RemoteBackupRequest {
   readonly kind: BackupKind | undefined;
   readonly tags: Readonly<Record<string, string>>;
   readonly excludes: readonly string[];
+  /** Instead of `excludes`: what is known only once the backup is opened. */
+  readonly excludesOf?: ((opened: OpenReply) => readonly string[]) | undefined;
   readonly oneFileSystem: boolean;
   readonly acceptRoot: boolean;
   readonly threads: number;
@@ -111,6 +113,7 @@ async function openWholeScan(
 ): Promise<OpenScan> {
   return openScan(baseOf(deps, opened, await damagedOf(deps.control, opened, stop)), {
     ...request,
+    excludes: request.excludesOf?.(opened) ?? request.excludes,
     kind: opened.backup.kind,
     rootHint: opened.source.rootHint ?? undefined,
     stateFile: deps.stateFile(opened.source.uid),

@@ -12,14 +12,21 @@ const LAST_MS = 3000;
 /** The newest ones of more are told later. */
 const MAX_GAPS = 5000;
 
+export interface ToldPolicy {
+  /** Milliseconds between two micro-differentials; undefined: it says nothing. */
+  readonly everyMs: number | undefined;
+  /** Undefined: nothing is told of them. */
+  readonly excludes: readonly string[] | undefined;
+}
+
 export interface WatchReporterDeps {
   readonly control: Pick<HttpClient, 'call'>;
   /** Undefined before the first backup was opened. */
   readonly source: () => string | undefined;
   readonly status: () => MonitorStatus;
   readonly ledger: Pick<GapLedger, 'gaps' | 'run'>;
-  /** What the policy says: milliseconds between two micro-differentials; undefined: nothing. */
-  readonly onEvery: (everyMs: number | undefined) => void;
+  /** What the policy says, each time that a report is answered. */
+  readonly onPolicy: (policy: ToldPolicy) => void;
 }
 
 /** Tells the control plane how a folder is watched. A report that gets lost is made up for by the next one. */
@@ -79,7 +86,7 @@ export class WatchReporter {
     isWatching: boolean;
     signal: AbortSignal;
   }): Promise<void> {
-    const { control, source, status, ledger, onEvery } = this.#deps;
+    const { control, source, status, ledger, onPolicy } = this.#deps;
     const id = source();
     if (id === undefined) return;
     const { state, pending, recoveryPointMs } = status();
@@ -96,7 +103,7 @@ export class WatchReporter {
     };
     const reply = await control.call(watchRoutes.reportWatch, { params: { id }, body }, { signal });
     if (gaps.length <= MAX_GAPS) this.#toldUpTo = now;
-    onEvery(reply.everyMs ?? undefined);
+    onPolicy({ everyMs: reply.everyMs ?? undefined, excludes: reply.excludes });
   }
 }
 

@@ -31,6 +31,8 @@ interface Head {
   readonly known: KnownState;
   /** What the root looked like then, where that is known. */
   readonly rootHint: string | undefined;
+  /** What was left out. */
+  readonly excludes: readonly string[];
 }
 
 const WHOLE: Dirty = { entries: [], subtrees: [{ path: ROOT, reason: 'lost' }], unsettled: [] };
@@ -40,6 +42,8 @@ export class RemoteWatchedBackups implements SourceBackups {
   readonly #options: WatchedBackupsOptions;
   readonly #warm = new WarmWorkers(Date.now);
   #head: Head | undefined;
+  /** What the source's policy leaves out, as last told. */
+  #excludes: readonly string[] = [];
 
   constructor(options: WatchedBackupsOptions) {
     this.#options = options;
@@ -47,13 +51,16 @@ export class RemoteWatchedBackups implements SourceBackups {
 
   /** What this process knows of its last backup tells whether there is anything to back up. */
   async reconcile(taking: Taking): Promise<Committed | undefined> {
-    if (this.#head && !(await this.#differs(this.#head, WHOLE, taking.signal))) return undefined;
+    const head = this.#head;
+    if (head && this.#isByPolicy(head) && !(await this.#differs(head, WHOLE, taking.signal)))
+      return undefined;
     return this.#walk(taking);
   }
 
   async micro(dirty: Dirty, taking: Taking): Promise<Committed | undefined> {
     const head = this.#head;
     if (!head) throw new TmError('TM1012', 'there is no backup of this process to go on from');
+    this.#checkPolicy(head);
     const scan = this.#look(head, dirty);
     let isOurs = true;
     try {
@@ -66,8 +73,9 @@ export class RemoteWatchedBackups implements SourceBackups {
         kind: 'differential' as const,
         threads: 1, // which stays warm
         warm: this.#warm,
-        scan(opened: OpenReply) {
+        scan: (opened: OpenReply) => {
           checkBase(opened, head.known);
+          this.#checkPolicy(head); // which the reply may have told otherwise
           isOurs = false;
           return scan;
         },
@@ -84,6 +92,13 @@ export class RemoteWatchedBackups implements SourceBackups {
   wished({ excludes, oneFileSystem, ...wish }: Wish, gaps: readonly GapReason[]): Promise<Committed> {
     const rules = { ...(excludes && { excludes }), ...(oneFileSystem !== undefined && { oneFileSystem }) };
     return this.#walk({ ...wish, ...rules, gaps });
+  }
+
+  /** From now on. Gives whether that is something else than before, which needs a look at the whole tree. */
+  leaveOut(excludes: readonly string[] | undefined): boolean {
+    if (!excludes || sameTexts(excludes, this.#excludes)) return false;
+    this.#excludes = excludes;
+    return true;
   }
 
   async close(): Promise<void> {
@@ -104,12 +119,13 @@ export class RemoteWatchedBackups implements SourceBackups {
     }
   }
 
-  #look({ opened, known, rootHint }: Head, dirty: Dirty): OpenDirtyScan {
+  #look({ opened, known, rootHint, excludes }: Head, dirty: Dirty): OpenDirtyScan {
     const { session, rules } = this.#options;
     const { backup, source } = opened;
     const key = Buffer.from(source.key, 'base64');
     const request = {
       ...rules,
+      excludes,
       rootHint,
       acceptRoot: false,
       stateFile: this.#stateFile(opened),
@@ -128,22 +144,30 @@ export class RemoteWatchedBackups implements SourceBackups {
     const { session, rules, onOpened } = this.#options;
     const standard = { kind: undefined, tags: {}, acceptRoot: false, onProgress: () => {} };
     let opened: OpenReply | undefined;
+    let excludes: readonly string[] = [];
     const view = await session.backup({
       ...standard,
       ...rules,
       ...taking,
-      onOpened(reply) {
+      onOpened: (reply) => {
         opened = reply;
+        this.leaveOut(reply.excludes);
+        excludes = taking.excludes ?? this.#policyExcludes;
         onOpened(reply);
       },
+      excludesOf: () => excludes,
     });
     const backup = backupOfView(view, opened!.source.number);
-    await this.#goOnFrom({ ...opened!, backup: view }, rootHint?.());
+    await this.#goOnFrom({ ...opened!, backup: view }, rootHint?.(), excludes);
     return { backup, baseline: baselineIn(view.label) };
   }
 
   /** Without a state of it the next look is at everything. */
-  async #goOnFrom(opened: OpenReply, rootHint: string | undefined): Promise<void> {
+  async #goOnFrom(
+    opened: OpenReply,
+    rootHint: string | undefined,
+    excludes: readonly string[],
+  ): Promise<void> {
     const { seq, epoch, stateDigest } = opened.backup;
     const identity = {
       sourceUid: opened.source.uid,
@@ -152,8 +176,21 @@ export class RemoteWatchedBackups implements SourceBackups {
       stateDigest: Buffer.from(stateDigest ?? '', 'base64'),
     };
     const known = this.#head?.known ?? KnownState.open(this.#stateFile(opened), identity);
-    this.#head = known && { opened, known, rootHint };
+    this.#head = known && { opened, known, rootHint, excludes };
     if (known?.isHeavy) await known.compact().catch(() => this.#forget()); // a later one does it
+  }
+
+  get #policyExcludes(): readonly string[] {
+    return [...this.#excludes, ...this.#options.rules.excludes];
+  }
+
+  #isByPolicy({ excludes }: Head): boolean {
+    return sameTexts(excludes, this.#policyExcludes);
+  }
+
+  /** What was left out under another policy is nowhere in its events. */
+  #checkPolicy(head: Head): void {
+    if (!this.#isByPolicy(head)) throw new TmError('TM1012', 'something else is left out by now');
   }
 
   #stateFile({ source }: OpenReply): string {
@@ -165,6 +202,9 @@ export class RemoteWatchedBackups implements SourceBackups {
     this.#head = undefined;
   }
 }
+
+const sameTexts = (a: readonly string[], b: readonly string[]): boolean =>
+  a.length === b.length && a.every((text, i) => text === b[i]);
 
 /** Somebody else may have made a backup meanwhile. */
 function checkBase({ base }: OpenReply, { identity }: KnownState): void {

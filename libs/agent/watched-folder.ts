@@ -35,16 +35,17 @@ export class WatchedFolder {
     this.root = rules.root;
     this.#everyMs = everyMs;
     const ledger = GapLedger.open(ledgerFile(nameOf(rules.root)), Date.now());
+    const backups = new RemoteWatchedBackups({
+      session,
+      rules,
+      stateFile,
+      onOpened: ({ source }) => {
+        this.#source = source.uid;
+      },
+    });
     this.#monitor = new Monitor({
       sources: new RootSources(rules.root, [realpathSync(home, { encoding: 'buffer' })]),
-      backups: new RemoteWatchedBackups({
-        session,
-        rules,
-        stateFile,
-        onOpened: ({ source }) => {
-          this.#source = source.uid;
-        },
-      }),
+      backups,
       ledger,
       clock: systemClock,
       random: Math.random,
@@ -56,8 +57,9 @@ export class WatchedFolder {
       source: () => this.#source,
       status: () => this.status,
       ledger,
-      onEvery: (ms) => {
-        this.#everyMs = ms ?? everyMs;
+      onPolicy: (policy) => {
+        this.#everyMs = policy.everyMs ?? everyMs;
+        if (backups.leaveOut(policy.excludes)) this.#monitor.lookAtAll();
       },
     });
   }

@@ -7,6 +7,7 @@ import type { BackupCounts, BackupInfo } from '../model/backup.ts';
 import { TmError } from '../model/errors.ts';
 import type { BackupKind } from '../model/label.ts';
 import type { AgentRow, OpenedBackup, Registry, SourceRow } from '../registry/port.ts';
+import { watchPolicyOf } from '../schedule/recovery-point.ts';
 import type { ControlParts } from './parts.ts';
 import { backupView } from './views.ts';
 
@@ -134,7 +135,21 @@ async function replyOf(parts: ControlParts, { opened, macKey, shards }: Opened):
     lease: { seconds: parts.leaseSeconds, renewSeconds: Math.floor(parts.leaseSeconds / HEARTBEATS) },
     shards,
     writers: [...parts.writers],
+    excludes: await excludesOf(parts, source),
   };
+}
+
+/** Undefined where the policy can't be read: no reason not to back up. */
+async function excludesOf(
+  { cell: { registry }, defaultPolicy }: ControlParts,
+  source: SourceRow,
+): Promise<string[] | undefined> {
+  try {
+    return [...(await watchPolicyOf(registry, source, defaultPolicy)).excludes];
+  } catch (error) {
+    if (error instanceof TmError && error.code === 'TM1812') return undefined;
+    throw error;
+  }
 }
 
 async function baseOf({ backups }: Registry, { sourceId, baseSeq }: BackupInfo): Promise<BackupInfo> {

@@ -18,10 +18,14 @@ export function watchHandlers({ cell: { registry }, defaultPolicy }: ControlPart
       const source = await sourceFor(registry, principal, params.id);
       const now = await registry.now();
       await registry.watches.report(source.id, reportOf(body, now), now);
-      const { everyMs = null, recoveryLimitMs } = await watchPolicyOf(registry, source, defaultPolicy);
+      const {
+        everyMs = null,
+        recoveryLimitMs,
+        excludes,
+      } = await watchPolicyOf(registry, source, defaultPolicy);
       const age = { ageMs: body.recoveryPointMs, limitMs: recoveryLimitMs };
       await tellRecoveryPoint(registry, source.id, age);
-      return { everyMs, recoveryLimitMs: recoveryLimitMs ?? null };
+      return { everyMs, recoveryLimitMs: recoveryLimitMs ?? null, excludes: [...excludes] };
     }),
     bind(routes.coverage, async ({ principal, params, query }) => {
       const source = await sourceFor(registry, principal, params.id);

@@ -90,10 +90,10 @@ test('what an agent says of its watch is in the status; nobody else says anythin
 
 test('the reply has what the policy says, the own one or that of all', async () => {
   const id = await sourceOf('ruled');
-  expect(await report(id)).toEqual({ everyMs: 30_000, recoveryLimitMs: null });
-  const body = { watch: { every: '1s', recoveryPoint: '1min' } };
+  expect(await report(id)).toEqual({ everyMs: 30_000, recoveryLimitMs: null, excludes: [] });
+  const body = { excludes: ['*.tmp'], watch: { every: '1s', recoveryPoint: '1min' } };
   await rig.admin(one).call(scheduleRoutes.putPolicy, { params: { id }, body });
-  expect(await report(id)).toEqual({ everyMs: 1000, recoveryLimitMs: 60_000 });
+  expect(await report(id)).toEqual({ everyMs: 1000, recoveryLimitMs: 60_000, excludes: ['*.tmp'] });
 });
 
 test('one event as the limit is passed and one as it holds again; also for an agent that fell silent', async () => {

@@ -153,6 +153,12 @@ export class Monitor {
     return promise;
   }
 
+  /** Has the whole tree looked at as soon as the backup under way is over: other rules hold from now on. */
+  lookAtAll(): void {
+    this.#reconcileSoon();
+    this.#sleeper.wake();
+  }
+
   /** All that happened before is taken into account in `status`. */
   async sync(): Promise<void> {
     await this.#watch?.source.sync();

@@ -1,8 +1,8 @@
-import { writeFileSync } from 'node:fs';
+import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, expect } from 'vitest';
-import { catalogueRoutes } from '../../libs/contracts/api/control.ts';
+import { catalogueRoutes, scheduleRoutes } from '../../libs/contracts/api/control.ts';
 import type { BackupView, SourceStatus } from '../../libs/contracts/api/control-views.ts';
 import { watchRoutes } from '../../libs/contracts/api/watch.ts';
 import type { HttpClient } from '../../libs/http/client.ts';
@@ -90,6 +90,43 @@ test('an idle folder gets no backup', { timeout: LONG }, async (context) => {
   const before = await registry.backups();
   await sleep(4000);
   expect(await registry.backups()).toEqual(before);
+});
+
+/** Of the newest backup of an agent's folder that holds such a file; undefined: none ever did. */
+async function newestWith(agent: string, name: string): Promise<number | undefined> {
+  const { id } = (await fleet.source(agent))!;
+  const query = { pattern: name, source: id, limit: 1 };
+  return (await admin.call(catalogueRoutes.find, { query })).found[0]?.seq;
+}
+
+test("a policy's excludes hold for a watch: as they change without a change on disk, for changes, after a start", {
+  timeout: LONG,
+}, async (context) => {
+  if (missing) return context.skip(missing);
+  const agent = 'one';
+  const file = (name: string) => join(fleet.tree(agent), name);
+  const isHeld = async () => (await newestWith(agent, 'old.left-out')) === (await statusOf(agent))!.last!.seq;
+  writeFileSync(file('old.left-out'), 'old');
+  await caughtUp(agent, 'before-the-policy');
+  expect(await isHeld()).toBe(true);
+  const params = { id: (await fleet.source(agent))!.id };
+  await admin.call(scheduleRoutes.putPolicy, { params, body: { excludes: ['*.left-out'] } });
+  await until(async () => !(await isHeld()));
+  const newest = await newestWith(agent, 'old.left-out');
+  const expectLeftOut = async (mark: string) => {
+    for (const name of ['old.left-out', 'new.left-out']) writeFileSync(file(name), mark);
+    await caughtUp(agent, mark);
+    expect(await newestWith(agent, 'new.left-out')).toBeUndefined();
+    expect(await newestWith(agent, 'old.left-out')).toBe(newest);
+  };
+  await expectLeftOut('under-the-policy');
+  expect(await agents[0]!.stop()).toBe(0);
+  agents[0]!.start();
+  await expectLeftOut('after-a-start');
+  await admin.call(scheduleRoutes.deletePolicy, { params });
+  await until(isHeld);
+  expect(await newestWith(agent, 'new.left-out')).toBeGreaterThan(newest!);
+  for (const name of ['old.left-out', 'new.left-out']) rmSync(file(name));
 });
 
 test('a job for a watched folder is done by its watch', { timeout: LONG }, async (context) => {

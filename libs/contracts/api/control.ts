@@ -130,6 +130,8 @@ export const OpenReply = z.object({
   shards: whole.min(1),
   /** URLs of storage writers; any of them takes any request. */
   writers: z.array(z.url()),
+  /** What the source's policy leaves out, for who watches it; missing where the policy can't be read. */
+  excludes: z.array(z.string()).optional(),
 });
 export type OpenReply = z.infer<typeof OpenReply>;
 

@@ -72,6 +72,8 @@ export const watchRoutes = {
       /** Milliseconds between two micro-differentials, and the limit of the recovery point; null: the policy has none. */
       everyMs: whole.nullable(),
       recoveryLimitMs: whole.nullable(),
+      /** What the policy leaves out. */
+      excludes: z.array(z.string()).optional(),
     }),
   }),
   coverage: defineRoute({
