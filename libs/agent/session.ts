@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import type { DomainKeys } from '../blocks/keys.ts';
 import { DataKey } from '../commit/data-key.ts';
 import { agentRoutes, type OpenReply } from '../contracts/api/control.ts';
 import type { BackupView } from '../contracts/api/control-views.ts';
@@ -63,10 +64,10 @@ export class AgentSession {
   }
 
   backup(request: RemoteBackupRequest): Promise<BackupView> {
-    const { credentials, stateFile } = this.#options;
+    const { stateFile } = this.#options;
     const deps = {
       control: this.control,
-      domain: domainOf(credentials),
+      domain: this.domain,
       keyRange: () => this.#dataKey.range(),
       stateFile,
       outlets: (opened: OpenReply) => this.#outlets(opened, request.signal),
@@ -94,6 +95,10 @@ export class AgentSession {
         for (const client of clients) client.close();
       },
     };
+  }
+
+  get domain(): DomainKeys {
+    return domainOf(this.#options.credentials);
   }
 
   get agentId(): string {

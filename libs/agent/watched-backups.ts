@@ -1,3 +1,5 @@
+import { gearSeedOf } from '../blocks/keys.ts';
+import { UnstoredReader } from '../collect/unstored-reader.ts';
 import { WarmWorkers } from '../collect/warm-workers.ts';
 import type { OpenReply } from '../contracts/api/control.ts';
 import { TmError } from '../model/errors.ts';
@@ -8,6 +10,9 @@ import type { Committed, SourceBackups, Taking, Wish } from '../monitor/port.ts'
 import { KnownState } from '../scan/index.ts';
 import type { GapReason } from '../watch/ledger-format.ts';
 import { backupOfView } from './backup-view.ts';
+import { baseVersions } from './base-versions.ts';
+import { LookedScan } from './looked-scan.ts';
+import { CLOCK_GRANULARITY_NS } from './open-scan.ts';
 import { hashedPages, type RemoteBackupRequest } from './remote-backup.ts';
 import type { AgentSession } from './session.ts';
 
@@ -52,8 +57,7 @@ export class RemoteWatchedBackups implements SourceBackups {
   /** What this process knows of its last backup tells whether there is anything to back up. */
   async reconcile(taking: Taking): Promise<Committed | undefined> {
     const head = this.#head;
-    if (head && this.#isByPolicy(head) && !(await this.#differs(head, WHOLE, taking.signal)))
-      return undefined;
+    if (head && this.#isByPolicy(head) && !(await this.#differs(head, WHOLE, taking))) return undefined;
     return this.#walk(taking);
   }
 
@@ -64,7 +68,9 @@ export class RemoteWatchedBackups implements SourceBackups {
     const scan = this.#look(head, dirty);
     let isOurs = true;
     try {
-      if (!(await scan.differs(taking.signal))) {
+      const looked = this.#looked(head, scan, taking.signal);
+      if (!(await looked.differs())) {
+        looked.problems.forEach(taking.onProblem);
         scan.state.commit();
         return undefined;
       }
@@ -77,7 +83,7 @@ export class RemoteWatchedBackups implements SourceBackups {
           checkBase(opened, head.known);
           this.#checkPolicy(head); // which the reply may have told otherwise
           isOurs = false;
-          return scan;
+          return { ...scan, scan: looked };
         },
       };
       return await this.#make(request, () => scan.scan.rootHint());
@@ -106,16 +112,22 @@ export class RemoteWatchedBackups implements SourceBackups {
     await this.#warm.close();
   }
 
-  async #differs(head: Head, dirty: Dirty, signal: AbortSignal): Promise<boolean> {
+  async #differs(head: Head, dirty: Dirty, { signal, onProblem }: Taking): Promise<boolean> {
     const scan = this.#look(head, dirty);
+    let isLost = false;
     try {
-      return await scan.differs(signal);
+      const looked = this.#looked(head, scan, signal);
+      const differs = await looked.differs();
+      if (!differs) looked.problems.forEach(onProblem);
+      return differs;
     } catch (error) {
+      isLost = true; // the next one walks
       if (error instanceof TmError && error.code === 'TM1012') return true;
       throw error;
     } finally {
       scan.state.abandon();
       scan.close();
+      if (isLost) this.#forget();
     }
   }
 
@@ -132,6 +144,29 @@ export class RemoteWatchedBackups implements SourceBackups {
     };
     return openDirtyScan(known, dirty, request, {
       records: (within) => hashedPages(session.control, backup.id, key, within),
+    });
+  }
+
+  /** Looks before a backup is opened whether what was touched differs. */
+  #looked({ opened }: Head, scan: OpenDirtyScan, signal: AbortSignal): LookedScan {
+    const { domain, control } = this.#options.session;
+    const { backup, source } = opened;
+    let reader: UnstoredReader | undefined;
+    return new LookedScan(scan, {
+      lookup: (keys) => baseVersions(control, backup.id, keys, signal),
+      reader: () =>
+        (reader ??= new UnstoredReader({
+          domainId: domain.id,
+          dedupKey: domain.dedupKey,
+          digestKey: domain.digestKey,
+          gearSeed: gearSeedOf(domain),
+          sourceKey: Buffer.from(source.key, 'base64'),
+          rootDev: scan.rootDev,
+          startedAtNs: scan.startedAtNs,
+          granularityNs: CLOCK_GRANULARITY_NS,
+        })),
+      damaged: undefined,
+      signal,
     });
   }
 

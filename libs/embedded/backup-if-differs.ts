@@ -1,3 +1,4 @@
+import { LookedScan } from '../agent/looked-scan.ts';
 import { CLOCK_GRANULARITY_NS, type OpenScan, type ScanBase } from '../agent/open-scan.ts';
 import { gearSeedOf } from '../blocks/keys.ts';
 import { UnstoredReader } from '../collect/unstored-reader.ts';
@@ -6,7 +7,6 @@ import { TmError } from '../model/errors.ts';
 import type { SourceHead, SourceRow } from '../registry/port.ts';
 import { backupBy, type StagesRequest } from './backup.ts';
 import type { Engine } from './engine.ts';
-import { LookedScan } from './looked-scan.ts';
 
 export interface DifferentialRequest extends Omit<StagesRequest, 'kind' | 'tags'> {
   readonly root: Buffer;

@@ -1,20 +1,25 @@
 import { setImmediate as turn } from 'node:timers/promises';
-import type { OpenScan, ScanBase } from '../agent/open-scan.ts';
 import type { CollectProblem } from '../collect/collector.ts';
 import type { UnstoredReader } from '../collect/unstored-reader.ts';
 import { decodeHead, EntryType } from '../model/entry.ts';
 import { TmError } from '../model/errors.ts';
 import type { TreePath } from '../model/tree-path.ts';
 import { PosixError, S_IFDIR, S_IFREG, Stat } from '../posix/index.ts';
-import type { EntryKey, EntryVersion } from '../registry/port.ts';
+import type { EntryKey } from '../registry/port.ts';
 import type { ScanSource, ScanStep, WorkBatch, WorkItem } from '../scan/index.ts';
+import type { OpenScan, ScanBase } from './open-scan.ts';
 
 /** A file above this is not read only to see whether it differs: nothing else goes on meanwhile. */
 const LARGE_BYTES = 64 * 1024 * 1024;
 
+/** Of an entry as of the base. */
+export interface BaseVersion {
+  readonly state: Buffer;
+}
+
 export interface LookDeps {
-  /** Versions of entries as of the base. */
-  readonly lookup: (keys: readonly EntryKey[]) => Promise<readonly (EntryVersion | undefined)[]>;
+  /** Versions of entries as of the base. Who is not told of one takes it for different. */
+  readonly lookup: (keys: readonly EntryKey[]) => Promise<readonly (BaseVersion | undefined)[]>;
   readonly reader: () => UnstoredReader;
   /** Of which the store has lost something: they are stored anew, also where nothing differs. */
   readonly damaged: ScanBase['damaged'];
@@ -100,7 +105,7 @@ export class LookedScan implements ScanSource {
     return undefined;
   }
 
-  #mayBeEqual(item: WorkItem, base: EntryVersion | undefined): boolean {
+  #mayBeEqual(item: WorkItem, base: BaseVersion | undefined): boolean {
     if (!base || item.size > LARGE_BYTES) return false;
     const stat = this.#statOf(item);
     const head = decodeHead(base.state);
