@@ -63,7 +63,7 @@ export interface FrameCodecs {
 }
 
 /** Frames that are compressed on other threads at once; what more there is to do the thread does itself. */
-const MAX_ASIDE = 2;
+const MAX_ASIDE = 4;
 
 /** Compresses and encrypts frames under one data key, with frame numbers of its own range; one per thread. */
 export class FrameSealer {
