@@ -117,15 +117,19 @@ export class RemoteWatchedBackups implements SourceBackups {
     let isLost = false;
     try {
       const looked = this.#looked(head, scan, signal);
-      const differs = await looked.differs();
-      if (!differs) looked.problems.forEach(onProblem);
-      return differs;
+      if (await looked.differs()) {
+        scan.state.abandon();
+        return true;
+      }
+      looked.problems.forEach(onProblem);
+      scan.state.commit(); // what could not be looked at is looked at again once it can
+      return false;
     } catch (error) {
       isLost = true; // the next one walks
+      scan.state.abandon();
       if (error instanceof TmError && error.code === 'TM1012') return true;
       throw error;
     } finally {
-      scan.state.abandon();
       scan.close();
       if (isLost) this.#forget();
     }

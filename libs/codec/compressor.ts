@@ -113,9 +113,13 @@ class NativeCompressor implements Compressor {
 
   async compressAside(plain: Uint8Array, into: Uint8Array): Promise<number> {
     const context = this.#take(plain.length);
-    const length = await aside(this.#lib.ZSTD_compress2, context.at, into, into.length, plain, plain.length);
-    this.#giveBack(context);
-    return lengthOf(length);
+    try {
+      return lengthOf(
+        await aside(this.#lib.ZSTD_compress2, context.at, into, into.length, plain, plain.length),
+      );
+    } finally {
+      this.#giveBack(context);
+    }
   }
 
   close(): void {

@@ -12,7 +12,7 @@ const MOST = 4;
 export class Entered {
   /** Seconds since 1970. */
   readonly #since: bigint;
-  /** By mount and inode. */
+  /** By mount with device, since subvolumes of one mount number their inodes alike, and by inode. */
   readonly #times = new Map<bigint, Map<bigint, number>>();
 
   /** `startedAt`, `granularityNs`: as of the scan. */
@@ -23,11 +23,12 @@ export class Entered {
   /** Whether the directory was entered too often to be entered again. */
   tooOften(stat: Stat): boolean {
     if (stat.ctimeSec < this.#since) return false;
-    const { ino, mountId } = stat;
-    let times = this.#times.get(mountId);
+    const { ino, mountId, dev } = stat;
+    const place = (mountId << 64n) | dev;
+    let times = this.#times.get(place);
     if (!times) {
       times = new Map();
-      this.#times.set(mountId, times);
+      this.#times.set(place, times);
     }
     const before = times.get(ino) ?? 0;
     times.set(ino, before + 1);

@@ -63,6 +63,28 @@ it('where the disk is full, records are written when there is room again', (cont
   ]);
 });
 
+it('where the disk is full, a ledger that would be shorter goes on as it is', (context) => {
+  const reason = whyNoMounts();
+  if (reason) return context.skip(reason);
+  const mount = dirname(file());
+  execFileSync('/bin/mount', ['-t', 'tmpfs', '-o', 'size=64k', 'ledger-test', mount]);
+  onTestFinished(() => void execFileSync('/bin/umount', [mount]));
+  const path = join(mount, 'ledger');
+  const later = 500 * 24 * 3_600_000;
+  using(path, 1000, (ledger) => {
+    ledger.started(1000);
+    ledger.stopped(2000);
+    ledger.reconciled([1], 2000, 3000);
+  });
+  expect(() => writeFileSync(join(mount, 'filler'), Buffer.alloc(1 << 20))).toThrow('ENOSPC');
+  const before = readFileSync(path, 'latin1');
+  using(path, later, (ledger) => expect(ledger.openGaps).toEqual([]));
+  expect(readFileSync(path, 'latin1')).toBe(before);
+  rmSync(join(mount, 'filler'));
+  using(path, later, () => {});
+  expect(readFileSync(path, 'latin1')).toContain('forgotten');
+});
+
 describe('gap ledger', () => {
   it('has golden bytes', () => {
     expect(encodeRecord({ type: 'opened', at: 1000, gap: 1, reason: 'overflow' })).toBe(

@@ -54,8 +54,12 @@ export class GapLedger {
       const coverage = new Coverage(kept);
       const isShorter = coverage.forget(now) || bytes.length > COMPACT_BYTES;
       if (isDamaged || isShorter) {
-        fd = rewrite(path, fd, coverage.records());
-        syncDirectory(dirname(path));
+        try {
+          fd = rewrite(path, fd, coverage.records());
+          syncDirectory(dirname(path));
+        } catch (error) {
+          if (isDamaged) throw error; // else the old file goes on
+        }
       }
       const ledger = new GapLedger(path, fd, coverage);
       for (const record of endFromOutside(ledger.#coverage, now)) ledger.#append(record);
