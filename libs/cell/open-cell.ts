@@ -50,6 +50,8 @@ async function lane(registry: Registry, random: () => number): Promise<string> {
 export async function setUpCell(config: CellConfig): Promise<StoreRow> {
   const registry = await openPostgresRegistry({ connection: config.registryUrl });
   try {
+    const known = await registry.journal.store();
+    if (known) return known;
     return await registry.journal.withStoreLock(
       'exclusive',
       async () => (await registry.journal.store()) ?? (await makeStore(config, registry)),

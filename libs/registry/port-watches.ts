@@ -106,7 +106,7 @@ export interface WatchesTable {
    * what waited then is in it. Only those with a change that waits, or past their limit.
    */
   caughtUp(silenceSeconds: number): Promise<number[]>;
-  /** No change of theirs waits any more. */
-  forgetChanges(sourceIds: readonly number[]): Promise<void>;
+  /** No change of theirs waits any more, where their watch has not been heard of meanwhile either. */
+  forgetChanges(sourceIds: readonly number[], silenceSeconds: number): Promise<void>;
   totals(): Promise<WatchTotals>;
 }

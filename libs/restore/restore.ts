@@ -77,16 +77,17 @@ const SCRIPT = new URL(
 /** Brings entries of one backup into a folder, writing only what differs there. */
 export async function restore(request: RestoreRequest, deps: RestoreDeps): Promise<RestoreResult> {
   const target = await openTarget(request);
-  const plan = new RestorePlan(deps.entries, request);
+  let plan: RestorePlan | undefined;
   let pool: WriterPool | undefined;
   try {
+    plan = new RestorePlan(deps.entries, request);
     const setup = setupOf(request, deps);
     if (await plan.isLarge) pool = new ThreadPool(SCRIPT, setup, request.threads, deps.supplier);
-    // A path that is not there is said before anything is written.
-    if (request.paths.length > 0) await plan.whole;
+    // A path that is not there is said before anything is written, and nothing is deleted by half a list.
+    if (request.paths.length > 0 || request.delete) await plan.whole;
     return await new Restore(request, deps, { target, plan, setup, pool }).run();
   } finally {
-    await plan.close();
+    await plan?.close();
     await pool?.close();
     target.root?.release();
   }

@@ -64,7 +64,7 @@ const SILENCE_SECONDS = 90;
 
 /**
  * For sources whose watch fell silent while a change waited: the age grows although nobody says so, until a backup that
- * somebody else has made, which looks at everything, has the change too.
+ * was opened after that is committed, by whomever.
  */
 export async function tellForSilent(
   registry: Registry,
@@ -88,7 +88,7 @@ async function tellCaughtUp(registry: Pick<Registry, 'watches' | 'now'>): Promis
   if (caughtUp.length === 0) return;
   for (const sourceId of caughtUp)
     await tellRecoveryPoint(registry, sourceId, { ageMs: 0, limitMs: undefined });
-  await registry.watches.forgetChanges(caughtUp);
+  await registry.watches.forgetChanges(caughtUp, SILENCE_SECONDS);
 }
 
 const limitOf = async (...of: Parameters<typeof watchPolicyOf>): Promise<number | undefined> =>

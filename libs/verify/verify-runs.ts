@@ -20,6 +20,7 @@ export class RunCheck {
   readonly #domain: string;
   readonly #keys: ReadingKeys | undefined;
   readonly #onFinding: OnFinding;
+  readonly #signal: AbortSignal | undefined;
   /** What was found of a run, by its first part: as many as there are runs, at most a few to a backup. */
   readonly #checked = new Map<string, boolean>();
 
@@ -27,17 +28,20 @@ export class RunCheck {
     { registry, store, domain }: { registry: Registry; store: Store; domain: string },
     keys: ReadingKeys | undefined,
     onFinding: OnFinding,
+    signal: AbortSignal | undefined,
   ) {
     this.#registry = registry;
     this.#store = store;
     this.#domain = domain;
     this.#keys = keys;
     this.#onFinding = onFinding;
+    this.#signal = signal;
   }
 
   async run(): Promise<void> {
     for (const backup of await backupsOf(this.#registry, this.#domain)) {
       for (const run of await this.#registry.backups.runsOf(backup.sourceId, backup.seq)) {
+        if (this.#signal?.aborted) throw new TmError('TM1508');
         const name = JSON.stringify(run.parts[0] ?? run);
         const known = this.#checked.get(name);
         if (known === true) continue;

@@ -109,6 +109,7 @@ export class Verification {
         { registry, store, domain: this.#request.domain },
         this.#request.readData > 0 ? keys : undefined,
         this.#found,
+        this.#request.signal,
       );
       const all = await Promise.allSettled([this.#packs(whole), this.#entries.findLacking(), runs.run()]);
       for (const one of all) if (one.status === 'rejected') throw one.reason;

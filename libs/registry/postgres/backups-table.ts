@@ -99,7 +99,7 @@ export class PostgresBackups implements BackupsTable {
     const { sourceId, lease } = request;
     let isTaken = false;
     try {
-      return await this.#db.transaction(async (client) => {
+      return await this.#db.lockingTransaction(async (client) => {
         if (lease) await this.#slots.takeIn(client, sourceId);
         else await this.#slots.take(sourceId);
         isTaken = !lease;

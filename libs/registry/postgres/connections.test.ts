@@ -75,6 +75,15 @@ test('many who hold locks at once, and locks inside them, leave each other conne
   expect(await Promise.all(numbers.map(decide))).toEqual(numbers);
 });
 
+/** Goes on once it was called twice. */
+function meetingOfTwo(): () => Promise<unknown> {
+  let here = 0;
+  return () => {
+    here++;
+    return vi.waitUntil(() => here === 2, 20_000);
+  };
+}
+
 test('a lock inside another one takes no further connection, unless it is the same one', async () => {
   const { journal } = rig.registry;
   const sessions = async () => {
@@ -86,10 +95,13 @@ test('a lock inside another one takes no further connection, unless it is the sa
   await journal.withStoreLock('shared', async () => {
     await journal.withWriter('a writer', async () => expect(await sessions()).toBe(1));
     await journal.withStoreLock('shared', async () => expect(await sessions()).toBe(2));
+    const [arrived, counted] = [meetingOfTwo(), meetingOfTwo()];
     await Promise.all(
       ['one', 'other'].map((name) =>
         journal.withWriter(name, async () => {
-          await vi.waitUntil(async () => (await sessions()) === 2);
+          await arrived();
+          expect(await sessions()).toBe(2);
+          await counted();
         }),
       ),
     );
@@ -107,4 +119,21 @@ test('work that outlives its lock takes further locks elsewhere', async () => {
     ended.resolve();
     expect(await later).toBe('taken');
   });
+});
+
+test('many backups that cannot be opened yet leave others connections to go on with', async () => {
+  const { journal, backups } = rig.registry;
+  const sources = await Promise.all(Array.from({ length: 30 }, () => rig.source([])));
+  const held = Promise.withResolvers<void>();
+  const decided = Promise.withResolvers<void>();
+  const deciding = journal.withStoreLock('exclusive', async () => {
+    held.resolve();
+    await decided.promise;
+  });
+  await held.promise;
+  const opened = Promise.all(sources.map((sourceId) => backups.open({ sourceId, kind: 'full', tags: {} })));
+  expect(await rig.registry.now()).toBeInstanceOf(Date);
+  decided.resolve();
+  await deciding;
+  expect((await opened).map(({ backup }) => backup.state)).toEqual(sources.map(() => 'open'));
 });

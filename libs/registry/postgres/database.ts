@@ -167,11 +167,21 @@ export class Database {
    */
   async locked<T>(lock: Lock, work: LockWork<T>): Promise<T> {
     const outer = insideLock.getStore();
-    if (outer) return this.#canTake(outer, lock) ? lockedOn(outer, lock, work) : this.#locked(lock, work);
+    if (outer && this.#canTake(outer, lock)) return lockedOn(outer, lock, work);
+    return this.#inTurn(() => this.#locked(lock, work));
+  }
+
+  /** A transaction that waits for a lock which others may hold for long: of many at once some wait for their turn. */
+  lockingTransaction: Database['transaction'] = (work, first) =>
+    this.#inTurn(() => this.transaction(work, first));
+
+  /** What is done under a lock has had its turn. */
+  async #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    if (insideLock.getStore()) return work();
     if (this.#locks < OUTER_LOCKS) this.#locks++;
     else await new Promise<void>((resolve) => this.#lockTurns.push(resolve));
     try {
-      return await this.#locked(lock, work);
+      return await work();
     } finally {
       const next = this.#lockTurns.shift();
       if (next) next();

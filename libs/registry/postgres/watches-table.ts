@@ -130,10 +130,12 @@ export class PostgresWatches implements WatchesTable {
     return rows.map(({ source }) => source);
   }
 
-  async forgetChanges(sourceIds: readonly number[]): Promise<void> {
-    await this.#db.query('update watches set oldest_change = null where source = any($1::int[])', [
-      sourceIds,
-    ]);
+  async forgetChanges(sourceIds: readonly number[], silenceSeconds: number): Promise<void> {
+    await this.#db.query(
+      `update watches set oldest_change = null
+       where source = any($1::int[]) and seen_at < clock_timestamp() - make_interval(secs => $2)`,
+      [sourceIds, silenceSeconds],
+    );
   }
 
   async totals(): Promise<WatchTotals> {
