@@ -10,6 +10,12 @@ import { makeTree } from './tree.ts';
 const QUEUES = ['/proc/sys/fs/inotify/max_queued_events', '/proc/sys/fs/fanotify/max_queued_events'];
 const queueLength = (): number => Math.max(...QUEUES.map((path) => Number(readFileSync(path, 'latin1'))));
 
+interface Gap {
+  readonly gap: number;
+  readonly reason: string;
+  readonly by?: string;
+}
+
 test('events that the kernel drops are a gap, which a reconcile closes without a stop of the watch', {
   timeout: 300_000,
 }, async () => {
@@ -38,14 +44,16 @@ test('events that the kernel drops are a gap, which a reconcile closes without a
   );
   const label = await caughtUp(place, tree);
   expect(watch.lines.filter(({ type }) => type === 'watching')).toHaveLength(1);
-  const [closing] = watch.commits.filter(({ gaps }) => (gaps as string[]).includes('overflow'));
-  expect(closing).toMatchObject({ reason: 'reconcile', gaps: ['overflow'] });
   const { lines } = await place.ok(['coverage', tree]);
-  const gaps = lines.filter(({ kind }) => kind === 'gap').flatMap((span) => span.gaps as object[]);
-  const closed = { gap: opened.gap, reason: 'overflow', closed: expect.any(String), by: closing!.label };
-  expect(gaps).toContainEqual(expect.objectContaining(closed));
+  const gaps = lines.filter(({ kind }) => kind === 'gap').flatMap((span) => span.gaps as Gap[]);
+  const closed = gaps.find(({ gap }) => gap === opened.gap);
+  expect(closed).toMatchObject({ reason: 'overflow', closed: expect.any(String), by: expect.any(String) });
+  // Others on this file system can make the queue overflow once more: there may be several of the kind.
+  const overflows = expect.arrayContaining(['overflow']);
+  const closing = watch.commits.find(({ label }) => label === closed!.by);
+  expect(closing).toMatchObject({ reason: 'reconcile', gaps: overflows });
   const backups = (await place.ok(['backups', tree])).lines;
-  expect(backups).toContainEqual(expect.objectContaining({ label: closing!.label, gaps: ['overflow'] }));
+  expect(backups).toContainEqual(expect.objectContaining({ label: closed!.by, gaps: overflows }));
   expect(await watch.stop(), watch.told).toBe(0);
   await expectRestores(place, label, tree, tree);
 });
