@@ -156,7 +156,8 @@ export class Coverage {
   #close({ gap: number, from, at, by }: Extract<LedgerRecord, { type: 'closed' }>): void {
     const gap = this.#gaps.get(number);
     if (!gap || gap.closedAt !== undefined) return;
-    const closed = { ...gap, to: Math.max(gap.from, from), closedAt: at };
+    // A millisecond at least: what was lost in the one in which the reconcile began shows as a gap too.
+    const closed = { ...gap, to: Math.max(gap.from + 1, from), closedAt: at };
     this.#gaps.set(number, by === undefined ? closed : { ...closed, closedBy: by });
   }
 

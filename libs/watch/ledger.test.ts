@@ -386,3 +386,14 @@ describe('gap ledger', () => {
     });
   });
 });
+
+it('a gap that a reconcile of the same millisecond closes is a gap of one', () => {
+  const path = file();
+  using(path, 0, (ledger) => {
+    ledger.started(0);
+    const gap = ledger.openGap('overflow', 50);
+    ledger.reconciled([gap], 50, 60);
+    ledger.stopped(100);
+  });
+  expect(kinds(path, 0, 100)).toEqual(['0-50 watched', '50-51 gap overflow', '51-100 watched']);
+});
